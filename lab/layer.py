@@ -1,0 +1,275 @@
+"""The protocol: what a layer is, and the two methods a driver's author writes.
+
+A driver observes one target and applies one change to it. Everything else (order, approval,
+journal, locks, verification, progress, cancelling) belongs to the engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel
+
+from lab.errors import Interrupted, Problem
+from lab.model.host import Host, Part
+from lab.model.plan import Change, Plan
+
+SpecT = TypeVar("SpecT", bound=BaseModel)
+InputsT = TypeVar("InputsT", bound=BaseModel)
+ObservedT = TypeVar("ObservedT", bound=BaseModel, covariant=True)
+ResourceT = TypeVar("ResourceT")
+
+
+class Report(Protocol):
+    """How a driver says what it is doing: a few words, and bytes or items where they are known."""
+
+    def __call__(self, doing: str, done: int | None = None, total: int | None = None) -> None: ...
+
+
+def silent(doing: str, done: int | None = None, total: int | None = None) -> None:  # noqa: ARG001
+    """A :class:`Report` that nobody listens to."""
+
+
+@dataclass(frozen=True)
+class Target(Generic[SpecT, InputsT]):
+    """The one argument a driver gets: which host, what is wanted, what the layers below hand up.
+
+    Attributes:
+        host: The whole host, for its name, address, tags and vars.
+        spec: What is declared. With ``absent`` it is what *was* declared, and must go.
+        inputs: From below. Before the machine exists these are predictions.
+        name: The part's name (a workload's), ``""`` where the layer has but one part.
+        report: Progress for people; calling it is cheap and optional.
+    """
+
+    host: Host
+    spec: SpecT
+    inputs: InputsT
+    name: str = ""
+    absent: bool = False
+    with_data: bool = False
+    adopt: bool = False
+    report: Report = field(default=silent, compare=False, repr=False)
+
+
+class Driver(Protocol[SpecT, InputsT, ObservedT]):
+    """One backend of one layer.
+
+    Instances are shared by all hosts and called from several threads at once: they MUST keep no
+    state of a target on themselves. They raise nothing but :class:`lab.errors.LabError` for what
+    the world does to them. They MUST NOT print.
+    """
+
+    @property
+    def replace_on(self) -> frozenset[str]:
+        """Fields of the spec that this backend can change only by re-creating."""
+        ...
+
+    def observe(self, target: Target[SpecT, InputsT]) -> ObservedT | None:
+        """What is there; ``None`` means absent. MUST be read-only.
+
+        Raises TransportError where it cannot be reached (never ``None``: unknown is not absent).
+        """
+        ...
+
+    def apply(self, target: Target[SpecT, InputsT], change: Change) -> None:
+        """Carry out one change of the plan. MUST be safe to repeat after a crash at any point."""
+        ...
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A driver that carries out a whole plan in fewer steps than one a change (optional)."""
+
+    def apply_batch(
+        self,
+        target: Target[Any, Any],
+        changes: Sequence[Change],
+        started: Callable[[Change], None],
+        done: Callable[[Change], None],
+    ) -> None:
+        """Carry out all changes in order, telling of each when it starts and when it is done."""
+        ...
+
+
+@runtime_checkable
+class Prunable(Protocol):
+    """A driver whose things are shared by hosts and outlive them (templates) (optional)."""
+
+    def unused(self, keep: frozenset[str]) -> tuple[Change, ...]:
+        """DELETE changes for our own things that nothing uses and ``keep`` does not name.
+
+        MUST be read-only. ``keep`` holds what :attr:`Layer.shared` says of every declared host.
+        """
+        ...
+
+    def prune(self, change: Change) -> None:
+        """Carry out one of those; a thing that got a user meanwhile is kept, without an error."""
+        ...
+
+
+class Above(StrEnum):
+    """What a pending change means for the layers above, while it is only planned."""
+
+    AS_IS = "as is"  # they can be observed now, and will be the same afterwards
+    FRESH = "fresh"  # they will start on something newly made: plan against ``Layer.fresh``
+    UNSEEN = "unseen"  # they exist, but cannot be observed until the change is applied
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a layer will hand up once its plan is applied (values not yet known are ``None``)."""
+
+    outputs: BaseModel
+    above: Above = Above.AS_IS
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where one lab keeps things on this machine, and what its drivers share during a run.
+
+    Attributes:
+        lab: The lab's name; also the mark on everything that is created.
+        root: The checkout with ``lab.yaml``.
+        state: Durable, mode 0700: machines, disks, images, keys, journal.
+        cache: May be deleted at any time.
+        runtime: Sockets and decrypted material; gone after a reboot. Short, for socket paths.
+        cancelled: Set when the user asked to stop; long work MUST look at it often.
+    """
+
+    lab: str
+    root: Path
+    state: Path
+    cache: Path
+    runtime: Path
+    cancelled: threading.Event = field(default_factory=threading.Event, compare=False)
+    _resources: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
+
+    def resource(self, make: Callable[[Workspace], ResourceT]) -> ResourceT:
+        """The one instance of a shared thing (a pool of sessions), made on first use.
+
+        What has a ``close()`` is closed when the run ends.
+        """
+        with self._lock:
+            if make not in self._resources:
+                self._resources[make] = make(self)
+            resource: ResourceT = self._resources[make]
+            return resource
+
+    def close(self) -> None:
+        """Close every shared thing, newest first. May be called twice."""
+        with self._lock:
+            resources = list(self._resources.values())
+            self._resources.clear()
+        for resource in reversed(resources):
+            close = getattr(resource, "close", None)
+            if close is not None:
+                close()
+
+    def check(self) -> None:
+        """Raise Interrupted if the user asked to stop."""
+        if self.cancelled.is_set():
+            raise Interrupted("Interrupted.", hint="the same command again; it resumes")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something only one host of the lab can have (``"tcp 127.0.0.1:8080"``), and where it says so.
+
+    ``path`` leads to it in the host's merged document, for the error's file:line:column.
+    """
+
+    what: str
+    path: tuple[str | int, ...]
+
+
+def _no_claims(host: Host, part: Part) -> tuple[Claim, ...]:  # noqa: ARG001
+    return ()
+
+
+def _no_problems(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ...]:  # noqa: ARG001
+    return ()
+
+
+def _not_shared(target: Target[Any, Any]) -> str | None:  # noqa: ARG001
+    return None
+
+
+def _never_fresh(target: Target[Any, Any]) -> None:  # noqa: ARG001
+    return None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One of the five: its data types, its pure functions and its drivers.
+
+    ``document`` is a pydantic model of the sections of a host's merged document that this layer
+    reads. ``sections`` names those it owns (a key that no layer owns is a mistake of the user).
+    Everything below ``parts`` is pure.
+
+    Attributes:
+        name: ``"l2_instantiate"``.
+        title: One word for people: ``"machine"``.
+        sections: Top-level persona keys this layer owns: ``("machine",)``.
+        document: Validates ``{"host": …, "provider": …, <persona sections>…}``; ignores what it
+            does not read, forbids unknown keys inside what it owns.
+        spec: The model of one part's spec (kept in the ledger as JSON, read back from it).
+        inputs: What it needs from below, validated from all that was handed up so far.
+        parts: The targets of a host, in order; driver names are keys of ``drivers``.
+        plan: ``plan(target, observed, replace_on)``. With ``target.absent``: what must be deleted.
+        predict: What will be handed up once the plan is applied, and what it means above.
+        outputs: What is handed up, from what was observed after applying.
+        fresh: What observing a newly made machine will find; ``None`` = nothing there.
+        shared: A key where several hosts share one thing (a template): made once, by the first.
+        claims: What only one host can have.
+        check: Problems that validation by types cannot find: ``(path, message)``.
+        prune_parts: A part that is no longer declared is planned as absent (workloads); otherwise
+            only ``destroy`` removes it (machines).
+        destroyed: Whether ``lab destroy`` acts on this layer.
+    """
+
+    name: str
+    title: str
+    sections: tuple[str, ...]
+    document: type[BaseModel]
+    spec: type[BaseModel]
+    inputs: type[BaseModel]
+    outputs_type: type[BaseModel]
+    parts: Callable[[Any], tuple[Part, ...]]
+    plan: Callable[[Target[Any, Any], Any, frozenset[str]], Plan]
+    predict: Callable[[Target[Any, Any], Any, Plan], Prediction]
+    outputs: Callable[[Target[Any, Any], Any], BaseModel]
+    drivers: Mapping[str, Callable[[Workspace], Driver[Any, Any, Any]]]
+    fresh: Callable[[Target[Any, Any]], Any] = _never_fresh
+    shared: Callable[[Target[Any, Any]], str | None] = _not_shared
+    claims: Callable[[Host, Part], tuple[Claim, ...]] = _no_claims
+    check: Callable[[Host, Part], tuple[tuple[tuple[str | int, ...], str], ...]] = _no_problems
+    prune_parts: bool = False
+    destroyed: bool = False
+
+    @property
+    def short(self) -> str:
+        """``"l2"``: what users type."""
+        return self.name.split("_", 1)[0]
+
+
+__all__ = [
+    "Above",
+    "Batching",
+    "Claim",
+    "Driver",
+    "Layer",
+    "Prediction",
+    "Problem",
+    "Prunable",
+    "Report",
+    "Target",
+    "Workspace",
+    "silent",
+]
