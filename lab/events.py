@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lab.model.outcome import Outcome, PartReport, RunReport
-from lab.model.plan import Change, Plan, to_json as plan_to_json
+from lab.model.plan import Change, Plan
+from lab.model.plan import to_json as plan_to_json
 
 SCHEMA = "lab.event/1"
 
@@ -116,7 +117,7 @@ class RunEnded(Event):
 Listener = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:  # noqa: ARG001
+def ignore(event: Event) -> None:
     """A listener that does not listen."""
 
 
@@ -138,11 +139,12 @@ def _plain(value: Any) -> Any:
 
 
 def to_json(event: Event | RunReport | PartReport) -> dict[str, Any]:
-    """The JSON form: ``schema``, ``event`` (the class's name in snake case), ``time`` and fields."""
+    """The JSON form: ``schema``, ``event`` (the class's name, snake case), ``time`` and fields."""
     body: dict[str, Any] = _plain(event)
     if not isinstance(event, Event):
         return body
-    name = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(event).__name__).lstrip("_")
+    words = (f"_{c.lower()}" if c.isupper() else c for c in type(event).__name__)
+    name = "".join(words).lstrip("_")
     at = body.pop("at")
     time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     return {"schema": SCHEMA, "event": name, "time": time, **body}

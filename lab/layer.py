@@ -17,21 +17,24 @@ from pydantic import BaseModel
 
 from lab.errors import Interrupted, Problem
 from lab.model.host import Host, Part
+from lab.model.outcome import Finding
 from lab.model.plan import Change, Plan
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
 InputsT = TypeVar("InputsT", bound=BaseModel)
-ObservedT = TypeVar("ObservedT", bound=BaseModel, covariant=True)
+ObservedT_co = TypeVar("ObservedT_co", bound=BaseModel, covariant=True)
 ResourceT = TypeVar("ResourceT")
 
 
 class Report(Protocol):
     """How a driver says what it is doing: a few words, and bytes or items where they are known."""
 
-    def __call__(self, doing: str, done: int | None = None, total: int | None = None) -> None: ...
+    def __call__(self, doing: str, done: int | None = None, total: int | None = None) -> None:
+        """Tell; ``done`` of ``total`` where both are known."""
+        ...
 
 
-def silent(doing: str, done: int | None = None, total: int | None = None) -> None:  # noqa: ARG001
+def silent(doing: str, done: int | None = None, total: int | None = None) -> None:
     """A :class:`Report` that nobody listens to."""
 
 
@@ -57,7 +60,7 @@ class Target(Generic[SpecT, InputsT]):
     report: Report = field(default=silent, compare=False, repr=False)
 
 
-class Driver(Protocol[SpecT, InputsT, ObservedT]):
+class Driver(Protocol[SpecT, InputsT, ObservedT_co]):
     """One backend of one layer.
 
     Instances are shared by all hosts and called from several threads at once: they MUST keep no
@@ -70,7 +73,7 @@ class Driver(Protocol[SpecT, InputsT, ObservedT]):
         """Fields of the spec that this backend can change only by re-creating."""
         ...
 
-    def observe(self, target: Target[SpecT, InputsT]) -> ObservedT | None:
+    def observe(self, target: Target[SpecT, InputsT]) -> ObservedT_co | None:
         """What is there; ``None`` means absent. MUST be read-only.
 
         Raises TransportError where it cannot be reached (never ``None``: unknown is not absent).
@@ -101,10 +104,13 @@ class Batching(Protocol):
 class Prunable(Protocol):
     """A driver whose things are shared by hosts and outlive them (templates) (optional)."""
 
-    def unused(self, keep: frozenset[str]) -> tuple[Change, ...]:
+    def unused(
+        self, keep: frozenset[str], leaving: frozenset[str] = frozenset()
+    ) -> tuple[Change, ...]:
         """DELETE changes for our own things that nothing uses and ``keep`` does not name.
 
-        MUST be read-only. ``keep`` holds what :attr:`Layer.shared` says of every declared host.
+        MUST be read-only. ``keep`` holds what :attr:`Layer.shared` says of every declared host;
+        use by a host in ``leaving`` does not count: it is about to move to something else.
         """
         ...
 
@@ -197,6 +203,10 @@ def _no_problems(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], s
     return ()
 
 
+def _nothing_found(workspace: Workspace, host: Host, part: Part) -> tuple[Finding, ...]:  # noqa: ARG001
+    return ()
+
+
 def _not_shared(target: Target[Any, Any]) -> str | None:  # noqa: ARG001
     return None
 
@@ -229,6 +239,8 @@ class Layer:
         shared: A key where several hosts share one thing (a template): made once, by the first.
         claims: What only one host can have.
         check: Problems that validation by types cannot find: ``(path, message)``.
+        findings: For ``lab doctor``: what is well and what is not, each with the line that mends
+            it. Looks at the world, changes nothing.
         prune_parts: A part that is no longer declared is planned as absent (workloads); otherwise
             only ``destroy`` removes it (machines).
         destroyed: Whether ``lab destroy`` acts on this layer.
@@ -250,6 +262,7 @@ class Layer:
     shared: Callable[[Target[Any, Any]], str | None] = _not_shared
     claims: Callable[[Host, Part], tuple[Claim, ...]] = _no_claims
     check: Callable[[Host, Part], tuple[tuple[tuple[str | int, ...], str], ...]] = _no_problems
+    findings: Callable[[Workspace, Host, Part], tuple[Finding, ...]] = _nothing_found
     prune_parts: bool = False
     destroyed: bool = False
 

@@ -57,8 +57,13 @@ class Reader(Protocol):
     ValueError in plain words.
     """
 
-    def file(self, value: str) -> LabFile: ...
-    def tree_of(self, value: str) -> tuple[LabFile, LabTree]: ...
+    def file(self, value: str) -> LabFile:
+        """The file."""
+        ...
+
+    def tree_of(self, value: str) -> tuple[LabFile, LabTree]:
+        """The file, and the folder it stands in with all its files."""
+        ...
 
 
 def _read(value: Any, info: ValidationInfo) -> LabFile:

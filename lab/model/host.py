@@ -46,5 +46,5 @@ class Host:
     after: tuple[str, ...] = ()
     tags: frozenset[str] = frozenset()
     protect: bool = False
-    vars: Mapping[str, Any] = field(default=NO_VARS)
+    vars: Mapping[str, Any] = field(default_factory=lambda: NO_VARS)
     parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)

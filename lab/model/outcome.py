@@ -1,9 +1,10 @@
-"""What came of it: results are values, host × layer."""
+"""What came of it: results are values, by host and layer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Literal
 
 from lab.model.plan import Plan
 
@@ -40,6 +41,16 @@ class ExitCode(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of a doctor: ``level`` is pass, warn or fail; ``hint`` is the line that mends it."""
+
+    level: Literal["pass", "warn", "fail"]
+    what: str
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why something did not end well, ready to be shown: plain words, never a traceback."""
 
@@ -63,7 +74,7 @@ class PartReport:
     part: str
     driver: str
     outcome: Outcome
-    plan: Plan = Plan()
+    plan: Plan = field(default_factory=Plan)
     applied: tuple[str, ...] = ()
     failure: Failure | None = None
     seconds: float = 0.0

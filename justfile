@@ -1,0 +1,81 @@
+# The operator's and the developer's one command list. `just` alone lists it.
+
+set positional-arguments
+set shell := ["sh", "-eu", "-c"]
+export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
+
+_list:
+    @just --list --unsorted
+
+# Check the lab's files: every mistake at once, as file:line:column
+validate *args:
+    @lab validate "$@"
+
+# What would change, over all five layers, also before a host exists:  just plan host=web1
+plan *args:
+    @lab plan "$@"
+
+# Bring hosts to what is declared:  just converge   just converge l3 host=web1
+converge *args:
+    @lab converge "$@"
+
+# Is everything as declared?  Exit code 2 where it is not
+verify *args:
+    @lab verify "$@"
+
+# How every host stands
+status *args:
+    @lab status "$@"
+
+# Every value of a host and where it was written:  just show web1
+show *args:
+    @lab show "$@"
+
+# Delete machines; durable disks stay:  just destroy host=web1
+destroy *args:
+    @lab destroy "$@"
+
+# Is this machine fit to carry the lab?
+doctor *args:
+    @lab doctor "$@"
+
+# Any other verb:  just lab history
+lab *args:
+    @lab "$@"
+
+# The example lab, for real: template, VM, system, workload; again: 0 changes
+demo:
+    @lab validate
+    @lab plan host=web1 || [ "$?" = 2 ]
+    @lab converge host=web1 --yes --no-input
+
+# Delete what the demo made, its data and this lab's state on this machine too
+demo-clean:
+    @lab destroy host=web1 --with-data --allow-destroy --confirm web1 --yes --no-input --forget
+
+# All of the tests, real machines included:  just test -k planner
+test *args:
+    @pytest "$@"
+
+# The fast tests only
+test-fast *args:
+    @pytest -m "not vm and not build and not engine" -n auto -q "$@"
+
+# What must hold before a commit: lint, types, import contracts, fast tests
+check: lint test-fast
+
+# Formatting, lint, types, import contracts
+lint:
+    @ruff format --check .
+    @ruff check .
+    @mypy
+    @lint-imports --no-logo
+
+# Mend formatting and what lint can mend by itself
+format:
+    @ruff format .
+    @ruff check --fix .
+
+# What is claimed about speed, measured here and now
+bench *args:
+    @python benchmarks/run.py "$@"

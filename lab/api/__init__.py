@@ -1,0 +1,11 @@
+"""The library's front door, and the composition root: it alone sees the engine and the layers.
+
+No call prints, exits or keeps global state. Everything the command line does, it does through here.
+"""
+
+from lab.api.facade import Lab
+from lab.api.saved import SavedPlan
+from lab.api.standing import HostStatus, LayerStatus, Standing
+from lab.engine import Approval
+
+__all__ = ["Approval", "HostStatus", "Lab", "LayerStatus", "SavedPlan", "Standing"]

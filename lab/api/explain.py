@@ -1,0 +1,105 @@
+"""What a word of the lab means: a layer, a persona key, an exit code, an error."""
+
+from __future__ import annotations
+
+import inspect
+from difflib import get_close_matches
+from importlib import resources
+from typing import Any
+
+from lab import errors
+from lab.api.schema import schemas
+from lab.errors import ConfigError, LabError, Problem
+from lab.layer import Layer
+from lab.model.outcome import ExitCode, Outcome
+
+_EXITS = {
+    ExitCode.OK: "converged, or nothing to change",
+    ExitCode.FAILED: "something failed; what was finished is kept: run the same command again",
+    ExitCode.PENDING: "changes are pending (plan, verify)",
+    ExitCode.CONFIG: "the lab's files, or the words of the command, are wrong",
+    ExitCode.LOCKED: "another run holds one of the hosts; it is named",
+    ExitCode.REFUSED: "a guard or a blocker refused; the line that allows or mends it is shown",
+    ExitCode.UNREACHABLE: "a host could not be reached; it is behind and picked up next time",
+    ExitCode.REVERTED: "a change cut us off and reverted itself",
+    ExitCode.INTERRUPTED: "interrupted; the same command again resumes",
+}
+
+
+def explain(topic: str, layers: tuple[Layer, ...]) -> str:
+    """A few paragraphs of plain text. Raises ConfigError with the nearest words otherwise."""
+    for layer in layers:
+        if topic in {layer.name, layer.short, layer.title}:
+            return resources.files(f"layers.{layer.name}").joinpath("README.md").read_text()
+    if topic.isdigit() and int(topic) in _EXITS:
+        return f"Exit code {topic}: {_EXITS[ExitCode(int(topic))]}."
+    if topic in {"exit", "exit-codes"}:
+        return "\n".join(f"{int(code):>4}  {text}" for code, text in _EXITS.items())
+    if topic in {o.value for o in Outcome}:
+        return f"{topic}: one way a layer of a host can end. " + (inspect.getdoc(Outcome) or "")
+    kind = getattr(errors, topic, None)
+    if inspect.isclass(kind) and issubclass(kind, LabError):
+        return f"{topic}: {inspect.getdoc(kind)}"
+    found = _key(topic, schemas(layers))
+    if found is not None:
+        return found
+    words = [*(k.short for k in layers), *(k.title for k in layers), "exit-codes", "machine"]
+    words += list(schemas(layers)["persona"]["properties"])
+    near = get_close_matches(topic, words, n=3)
+    known = ", ".join(near or words)
+    raise ConfigError([Problem("", f"nothing is known about {topic!r}; try one of: {known}")])
+
+
+def _key(topic: str, documents: dict[str, dict[str, Any]]) -> str | None:
+    """A key of a persona, a host or ``lab.yaml``: ``machine.disks``."""
+    for name, document in documents.items():
+        definitions = document["$defs"]
+        node: dict[str, Any] | None = document
+        if name == "hosts":
+            node = document["properties"]["hosts"]["additionalProperties"]
+        for step in topic.split("."):
+            node = _child(node, step, definitions)
+        if node is not None:
+            return _describe(topic, name, node, definitions)
+    return None
+
+
+def _variants(node: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    if "$ref" in node:
+        return _variants(definitions[node["$ref"].rsplit("/", 1)[1]], definitions)
+    for key in ("anyOf", "oneOf", "allOf"):
+        if key in node:
+            return [v for item in node[key] for v in _variants(item, definitions)]
+    return [node]
+
+
+def _child(
+    node: dict[str, Any] | None, step: str, definitions: dict[str, Any]
+) -> dict[str, Any] | None:
+    for variant in _variants(node, definitions) if node else ():
+        if step in variant.get("properties", {}):
+            found: dict[str, Any] = variant["properties"][step]
+            return found
+        more = variant.get("additionalProperties")
+        if isinstance(more, dict):
+            return more
+    return None
+
+
+def _describe(topic: str, name: str, node: dict[str, Any], definitions: dict[str, Any]) -> str:
+    lines = [f"{topic} ({'a persona or host' if name == 'persona' else name})"]
+    for variant in _variants(node, definitions):
+        text = node.get("description") or variant.get("description")
+        if text:
+            lines += ["", " ".join(str(text).split())]
+        if "properties" in variant:
+            needed = variant.get("required", [])
+            lines += ["", "Keys:"]
+            for key, field in variant["properties"].items():
+                about = field.get("description", "")
+                lines.append(f"  {key}{' (needed)' if key in needed else ''}  {about}".rstrip())
+        elif variant.get("type") != "null":
+            lines.append(f"  {variant.get('type', variant.get('enum', 'any value'))}")
+        if "default" in node:
+            lines.append(f"Default: {node['default']}")
+    return "\n".join(lines)

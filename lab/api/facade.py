@@ -1,0 +1,323 @@
+"""``Lab``: load, plan, converge, verify, destroy, and what is known about the lab."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from lab import events
+from lab.api.explain import explain
+from lab.api.places import workspace_of
+from lab.api.saved import SavedPlan, plans_of
+from lab.api.schema import schemas
+from lab.api.selector import select
+from lab.api.standing import HostStatus, standings
+from lab.config import Inventory, find_root, load
+from lab.engine import Approval, Engine
+from lab.engine.walk import Options, spec_digest
+from lab.errors import ConfigError, LabError, Problem, Stale
+from lab.journal import Journal, RunRecord
+from lab.layer import Layer, Workspace
+from lab.model.host import Host, Part
+from lab.model.outcome import Finding, RunReport
+from lab.model.plan import digest
+from layers import LAYERS
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One value of a host's merged document and where it was written."""
+
+    path: str
+    value: Any
+    where: str
+
+
+class Lab:
+    """One loaded, valid lab. A context manager; ``close()`` ends its sessions.
+
+    Attributes:
+        inventory: Everything its files declare.
+        layers: The layers, in order.
+        workspace: Where it keeps things on this machine.
+    """
+
+    def __init__(self, inventory: Inventory, layers: tuple[Layer, ...]) -> None:
+        self.inventory = inventory
+        self.layers = layers
+        self.workspace: Workspace = workspace_of(inventory.name, inventory.root)
+        self._journal = Journal(self.workspace.state)
+        self._engine = Engine(inventory, layers, self.workspace, self._journal)
+
+    @classmethod
+    def load(cls, root: str | Path | None = None, layers: tuple[Layer, ...] = LAYERS) -> Lab:
+        """Read and validate the lab in ``root`` (or in the nearest folder upwards from here).
+
+        Raises ConfigError with every mistake at once. Touches nothing.
+        """
+        folder = find_root(Path.cwd()) if root is None else Path(root).resolve()
+        return cls(load(folder, layers), layers)
+
+    @property
+    def name(self) -> str:
+        """The lab's name."""
+        return self.inventory.name
+
+    @property
+    def root(self) -> Path:
+        """The folder with ``lab.yaml``."""
+        return self.inventory.root
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the sessions with the hosts and close the journal. May be called twice."""
+        self.workspace.close()
+        self._journal.close()
+
+    def cancel(self) -> None:
+        """Ask the running verb to stop after what cannot be cut short; from any thread."""
+        self.workspace.cancelled.set()
+
+    def select(self, *selectors: str) -> tuple[Host, ...]:
+        """The declared hosts that match (``"host=web1,persona=web"``); no selector: all."""
+        return select(self.inventory.hosts.values(), selectors)
+
+    def plan(
+        self,
+        *selectors: str,
+        layer: str | None = None,
+        through: bool = True,
+        on_event: events.Listener = events.ignore,
+        jobs: int | None = None,
+    ) -> RunReport:
+        """What :meth:`converge` would do, over all layers, also before a host exists.
+
+        Changes nothing anywhere. ``layer`` (``"l3"``) is the highest layer to look at.
+        """
+        return self._look("plan", selectors, layer, through, on_event, jobs)
+
+    def verify(
+        self,
+        *selectors: str,
+        layer: str | None = None,
+        through: bool = True,
+        on_event: events.Listener = events.ignore,
+        jobs: int | None = None,
+    ) -> RunReport:
+        """Whether everything is as declared: :meth:`plan`, asked as a question."""
+        return self._look("verify", selectors, layer, through, on_event, jobs)
+
+    def _look(
+        self,
+        verb: str,
+        selectors: tuple[str, ...],
+        layer: str | None,
+        through: bool,  # noqa: FBT001 (passed on by name from the two above)
+        on_event: events.Listener,
+        jobs: int | None,
+    ) -> RunReport:
+        options = Options(self._stop(layer), through=through)
+        with self._running():
+            report = self._engine.plan(
+                self.select(*selectors), options, on_event, verb=verb, jobs=jobs or _jobs()
+            )
+        return report if through else _only(report, self.layers[options.stop].name)
+
+    def converge(
+        self,
+        *selectors: str,
+        layer: str | None = None,
+        through: bool = True,
+        approval: Approval | None = None,
+        adopt: bool = False,
+        on_event: events.Listener = events.ignore,
+        jobs: int | None = None,
+    ) -> RunReport:
+        """Bring the hosts to what is declared, layer by layer, and look again.
+
+        Nothing is destroyed unless ``approval`` allows it by name. Raises Locked where another run
+        holds one of the hosts; every other failure is in the report.
+        """
+        options = Options(self._stop(layer), through=through, adopt=adopt)
+        with self._running():
+            return self._engine.converge(
+                self.select(*selectors),
+                options,
+                approval or Approval(),
+                on_event,
+                jobs=jobs or _jobs(),
+            )
+
+    def apply(
+        self,
+        saved: SavedPlan,
+        *,
+        approval: Approval | None = None,
+        on_event: events.Listener = events.ignore,
+        jobs: int | None = None,
+    ) -> RunReport:
+        """Apply exactly that plan. Raises Stale where the lab's files say something else by now."""
+        if saved.lab != self.name:
+            raise Stale(
+                f"Unable to apply the plan: it is for the lab {saved.lab!r}, not {self.name!r}."
+            )
+        hosts = [self.inventory.hosts[h] for h in saved.hosts if h in self.inventory.hosts]
+        if len(hosts) != len(saved.hosts) or self._sources(tuple(hosts)) != saved.sources:
+            raise Stale(
+                "Unable to apply the plan: the lab's files changed since it was made.",
+                hint="lab plan --out FILE, look at it, apply that one",
+            )
+        allowed = replace(approval or Approval(), only=saved.plans)
+        options = Options(self._stop(saved.layer), through=saved.through)
+        with self._running():
+            return self._engine.converge(hosts, options, allowed, on_event, jobs=jobs or _jobs())
+
+    def saved(
+        self,
+        report: RunReport,
+        *selectors: str,
+        layer: str | None = None,
+        through: bool = True,
+    ) -> SavedPlan:
+        """The plan of a report, to be written to a file or applied right away."""
+        hosts = self.select(*selectors)
+        return SavedPlan(
+            lab=self.name,
+            layer=layer,
+            through=through,
+            hosts=tuple(h.name for h in hosts),
+            plans=plans_of(report),
+            sources=self._sources(hosts),
+        )
+
+    def destroy(
+        self,
+        *selectors: str,
+        approval: Approval,
+        with_data: bool = False,
+        on_event: events.Listener = events.ignore,
+    ) -> RunReport:
+        """Delete the machines of these hosts; their durable disks only ``with_data``.
+
+        Hosts that no file declares any more are found in the ledger. ``approval`` must allow it
+        and hold the names typed out; ``protect: true`` beats it.
+        """
+        options = Options(len(self.layers) - 1, with_data=with_data)
+        with self._running():
+            return self._engine.destroy(self._existing(selectors), options, approval, on_event)
+
+    def plan_destroy(
+        self, *selectors: str, with_data: bool = False, on_event: events.Listener = events.ignore
+    ) -> RunReport:
+        """What :meth:`destroy` would delete. Changes nothing."""
+        options = Options(len(self.layers) - 1, with_data=with_data)
+        hosts = self._existing(selectors)
+        with self._running():
+            return self._engine.destroy(hosts, options, Approval(), on_event, only_plan=True)
+
+    def undeclared(self) -> tuple[str, ...]:
+        """Hosts of which something exists and that no file declares any more."""
+        known = {o.host for o in self._journal.ledger()}
+        return tuple(sorted(known - set(self.inventory.hosts)))
+
+    def status(self) -> list[HostStatus]:
+        """How every host stands, from the journal alone."""
+        return standings(
+            self.inventory.hosts.values(),
+            self.layers,
+            self._journal.last_parts(),
+            self._journal.ledger(),
+        )
+
+    def history(self, limit: int = 20) -> list[RunRecord]:
+        """The newest runs first."""
+        return self._journal.runs(limit)
+
+    def show(self, host: str) -> list[Shown]:
+        """Every value of a host, and the file and line each came from. Raises ConfigError."""
+        self.select(f"host={host}")
+        leaves = self.inventory.documents[host].walk()
+        return [Shown(".".join(path), node.value, str(node.place)) for path, node in leaves]
+
+    def explain(self, topic: str) -> str:
+        """What a layer, a persona key, an exit code or an error is. Raises ConfigError."""
+        return explain(topic, self.layers)
+
+    def schema(self) -> dict[str, dict[str, Any]]:
+        """JSON Schemas for editors: ``persona``, ``hosts`` and ``lab``."""
+        return schemas(self.layers)
+
+    def doctor(self, *selectors: str) -> list[Finding]:
+        """Whether this machine can carry the lab: every finding with the line that mends it."""
+        findings = [_python()]
+        for name in self.undeclared():
+            what = f"{name} exists, and no file declares it"
+            findings.append(Finding("warn", "undeclared host", what, f"lab destroy host={name}"))
+        for host in self.select(*selectors):
+            for part in host.parts.get(self.layers[0].name, ()):
+                for finding in self.layers[0].findings(self.workspace, host, part):
+                    if finding not in findings:
+                        findings.append(finding)
+        return findings
+
+    def _stop(self, layer: str | None) -> int:
+        if layer is None:
+            return len(self.layers) - 1
+        for index, known in enumerate(self.layers):
+            if layer in {known.name, known.short}:
+                return index
+        names = ", ".join(known.short for known in self.layers)
+        raise ConfigError([Problem("", f"unknown layer {layer!r} (known: {names})")])
+
+    def _sources(self, hosts: tuple[Host, ...]) -> str:
+        return digest(
+            [
+                [h.name, h.address, *(spec_digest(h, layer.name) for layer in self.layers)]
+                for h in hosts
+            ]
+        )
+
+    def _existing(self, selectors: tuple[str, ...]) -> tuple[Host, ...]:
+        """Declared hosts and those that only the ledger knows."""
+        hosts = dict(self.inventory.hosts)
+        for thing in self._journal.ledger():
+            if thing.host in self.inventory.hosts:
+                continue
+            layer = next((k for k in self.layers if k.name == thing.layer), None)
+            if layer is None:
+                raise LabError(f"Unable to destroy {thing.host}: no layer {thing.layer} is known.")
+            spec = layer.spec.model_validate_json(thing.spec)
+            known = hosts.setdefault(thing.host, Host(thing.host, thing.persona, thing.provider))
+            parts = {**known.parts, thing.layer: (Part(thing.part, thing.driver, spec),)}
+            hosts[thing.host] = replace(known, parts=parts)
+        return select(hosts.values(), selectors)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Whatever happens, the sessions with the hosts end with the verb."""
+        try:
+            yield
+        finally:
+            self.workspace.close()
+
+
+def _only(report: RunReport, layer: str) -> RunReport:
+    return replace(report, parts=tuple(p for p in report.parts if p.layer == layer))
+
+
+def _jobs() -> int:
+    return 16
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("pass", "Python", version, "")

@@ -1,0 +1,61 @@
+"""JSON Schemas of a lab's files, made from the models that validate them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from lab.layer import Layer
+from lab.model.declared import HostEntry, LabEntry, Persona
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
+    """``persona``, ``hosts`` and ``lab``: what an editor needs to complete and to check."""
+    definitions: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
+    provider: dict[str, Any] = {"type": "object"}
+    for layer in layers:
+        schema = _schema(layer.document, definitions)
+        for name, field in schema.get("properties", {}).items():
+            if name == "provider" and name in layer.sections:
+                provider = field
+            elif name in layer.sections:
+                sections[name] = field
+    persona = _schema(Persona, definitions)
+    host = _schema(HostEntry, definitions)
+    lab = _schema(LabEntry, definitions)
+    overlay = {
+        "type": "object",
+        "properties": {**host["properties"], **sections},
+        "required": host.get("required", []),
+        "additionalProperties": False,
+    }
+    lab["properties"]["providers"] = {"type": "object", "additionalProperties": provider}
+    files = {
+        "persona": {
+            "title": "A persona: what hosts of a kind are for",
+            "type": "object",
+            "properties": {**persona["properties"], **sections},
+            "additionalProperties": False,
+        },
+        "hosts": {
+            "title": "The inventory: hosts, each with its persona",
+            "type": "object",
+            "properties": {"hosts": {"type": "object", "additionalProperties": overlay}},
+            "required": ["hosts"],
+            "additionalProperties": False,
+        },
+        "lab": {**lab, "title": "lab.yaml"},
+    }
+    return {
+        name: {"$schema": DIALECT, **body, "$defs": definitions} for name, body in files.items()
+    }
+
+
+def _schema(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/$defs/{model}")
+    definitions.update(schema.pop("$defs", {}))
+    return schema

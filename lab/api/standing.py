@@ -1,0 +1,92 @@
+"""How every host stands, from the journal alone: no network, no host is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lab.engine.walk import spec_digest
+from lab.journal import Owned, PartRecord
+from lab.layer import Layer
+from lab.model.host import Host
+from lab.model.outcome import Outcome
+
+
+class Standing(StrEnum):
+    """The standing of a thing; one set of words everywhere."""
+
+    DECLARED = "declared"
+    CONVERGED = "converged"
+    DRIFTED = "drifted"
+    PENDING = "pending"
+    RUNNING = "running"
+    FAILED = "failed"
+    REVERTED = "reverted"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStatus:
+    """One layer of one host; ``at`` is when that was last known (epoch seconds), or ``None``."""
+
+    layer: str
+    standing: Standing
+    at: float | None = None
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """One host. ``declared`` is False for one that only the ledger knows."""
+
+    host: str
+    persona: str
+    provider: str
+    layers: tuple[LayerStatus, ...]
+    declared: bool = True
+
+    @property
+    def behind(self) -> bool:
+        """Whether anything of it is not as declared, as far as the journal knows."""
+        return any(s.standing is not Standing.CONVERGED for s in self.layers)
+
+
+def standings(
+    hosts: Iterable[Host],
+    layers: tuple[Layer, ...],
+    records: Iterable[PartRecord],
+    ledger: Iterable[Owned],
+) -> list[HostStatus]:
+    """Every declared host in order, then those that only the ledger knows."""
+    last: dict[tuple[str, str], list[PartRecord]] = {}
+    for record in records:
+        last.setdefault((record.host, record.layer), []).append(record)
+    found: list[HostStatus] = []
+    for host in hosts:
+        of_layers = tuple(
+            _layer(host, layer, last.get((host.name, layer.name), []))
+            for layer in layers
+            if host.parts.get(layer.name)
+        )
+        found.append(HostStatus(host.name, host.persona, host.provider, of_layers))
+    declared = {h.host for h in found}
+    orphans = {t.host: t for t in ledger if t.host not in declared}.values()
+    return found + [HostStatus(t.host, t.persona, t.provider, (), declared=False) for t in orphans]
+
+
+def _layer(host: Host, layer: Layer, records: list[PartRecord]) -> LayerStatus:
+    names = {p.name for p in host.parts[layer.name]}
+    own = [r for r in records if r.part in names]
+    if not own:
+        return LayerStatus(layer.name, Standing.DECLARED)
+    worst = max(own, key=lambda r: (not Outcome(r.outcome).is_good, r.ended))
+    at = max(r.ended for r in own)
+    if not Outcome(worst.outcome).is_good:
+        waiting = {Outcome.BLOCKED, Outcome.UNREACHABLE, Outcome.INTERRUPTED}
+        standing = Standing.UNKNOWN if Outcome(worst.outcome) in waiting else Standing.FAILED
+        return LayerStatus(layer.name, standing, at, worst.outcome)
+    current = spec_digest(host, layer.name)
+    same = len(own) == len(names) and all(r.spec == current for r in own)
+    standing = Standing.CONVERGED if same else Standing.PENDING
+    return LayerStatus(layer.name, standing, at, worst.outcome)

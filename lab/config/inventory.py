@@ -1,0 +1,368 @@
+"""The lab's files as one validated value: who exists, what each is for, part by part."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from lab.config.files import LabReader
+from lab.config.merge import merge, without
+from lab.config.problems import problems_of, suggest
+from lab.config.tree import Node, Place, read
+from lab.errors import ConfigError, Problem
+from lab.layer import Layer
+from lab.model.declared import NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
+from lab.model.host import Host, Part
+
+HOST_KEYS = frozenset(HostEntry.model_fields)
+PERSONA_KEYS = frozenset(Persona.model_fields)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Everything the lab's files declare, valid as a whole.
+
+    Attributes:
+        name: The lab's.
+        root: The folder with ``lab.yaml``.
+        hosts: By name, in the order they are declared.
+        personas: Persona name to its purpose.
+        providers: Provider name to its kind.
+        documents: Host name to its merged tree, for ``lab show``.
+    """
+
+    name: str
+    root: Path
+    hosts: Mapping[str, Host]
+    personas: Mapping[str, str]
+    providers: Mapping[str, str]
+    documents: Mapping[str, Node] = field(repr=False, default_factory=dict)
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder upwards that holds ``lab.yaml``. Raises ConfigError where none does."""
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / "lab.yaml").exists():
+            return folder
+    raise ConfigError([Problem("lab.yaml", f"not found in {start} or any folder above it")])
+
+
+def load(root: Path, layers: Sequence[Layer]) -> Inventory:
+    """Read and validate the whole lab.
+
+    Raises ConfigError with every mistake in every file, in file order. Touches nothing.
+    """
+    return _Loading(root, tuple(layers)).run()
+
+
+class _Loading:
+    """One loading of one lab; collects problems until the end."""
+
+    def __init__(self, root: Path, layers: tuple[Layer, ...]) -> None:
+        self.root = root
+        self.layers = layers
+        self.problems: list[Problem] = []
+        self.reader = LabReader(root)
+        self.sections = {s for layer in layers for s in layer.sections}
+        self.personas: dict[str, Node] = {}
+        self.purposes: dict[str, str] = {}
+        self._resolved: dict[str, Node | None] = {}
+        self._settings: dict[int, Persona] = {}
+        self._parts: dict[tuple[Any, ...], tuple[Part, ...] | None] = {}
+        self._kept: list[Node] = []  # keeps nodes alive whose id() is a cache key
+
+    def run(self) -> Inventory:
+        entry, lab_tree = self._lab()
+        self._read_personas()
+        if not self.problems:
+            for name in self.personas:
+                self._resolve(name, ())
+        hosts: dict[str, Host] = {}
+        documents: dict[str, Node] = {}
+        for name, node, place in self._host_nodes():
+            made = self._host(name, node, place, entry, lab_tree)
+            if made is not None:
+                hosts[name], documents[name] = made
+        self._check_after(hosts, documents)
+        self._check_hosts(hosts, documents)
+        if self.problems:
+            raise ConfigError(sorted(set(self.problems), key=_order))
+        assert entry is not None  # noqa: S101 (its absence is a problem)
+        return Inventory(
+            name=entry.name,
+            root=self.root,
+            hosts=hosts,
+            personas=self.purposes,
+            providers={k: str(v.get("kind", "")) for k, v in entry.providers.items()},
+            documents=documents,
+        )
+
+    def _tell(self, place: Place | str, what: str) -> None:
+        self.problems.append(Problem(str(place), what))
+
+    def _read(self, path: Path) -> Node | None:
+        node, problems = read(path, path.relative_to(self.root).as_posix())
+        self.problems += problems
+        if node is not None and not isinstance(node.value, dict):
+            self._tell(node.place, "a mapping (key: value) is expected here")
+            return None
+        return node
+
+    def _validate(self, model: type[BaseModel], plain: Any, tree: Node) -> Any:
+        try:
+            return model.model_validate(plain, context={"reader": self.reader})
+        except ValidationError as error:
+            self.problems += problems_of(error, model, tree)
+            return None
+
+    def _lab(self) -> tuple[LabEntry | None, Node | None]:
+        tree = self._read(self.root / "lab.yaml")
+        if tree is None:
+            return None, None
+        entry: LabEntry | None = self._validate(LabEntry, tree.plain(), tree)
+        return entry, tree
+
+    def _read_personas(self) -> None:
+        for path in sorted((self.root / "personas").glob("*.y*ml")):
+            if not NAME.match(path.stem):
+                self._tell(path.relative_to(self.root).as_posix(), f"{path.stem!r} is not a name")
+            node = self._read(path)
+            if node is None:
+                continue
+            self.personas[path.stem] = node
+            own = {k: v.plain() for k, v in node.value.items() if k in PERSONA_KEYS}
+            settings = self._validate(Persona, own, node)
+            if settings is not None:
+                self.purposes[path.stem] = settings.purpose
+            for key in node.value:
+                if key not in PERSONA_KEYS and key not in self.sections:
+                    known = PERSONA_KEYS | self.sections
+                    self._tell(node.keys[key], f"unknown key {key!r}{suggest(key, known)}")
+
+    def _resolve(self, name: str, via: tuple[str, ...]) -> Node | None:
+        """The persona with all it extends; ``None`` (and a problem) where that cannot be."""
+        if name in via:
+            node = self.personas[name]
+            circle = " → ".join((*via[via.index(name) :], name))
+            self._tell(
+                node.keys.get("extends", node.place), f"personas extend in a circle: {circle}"
+            )
+            return None
+        if name in self._resolved:
+            return self._resolved[name]
+        node = self.personas[name]
+        base: Node | None = None
+        good = True
+        extends = node.get("extends")
+        for item in extends.value if extends and isinstance(extends.value, list) else ():
+            parent = str(item.value)
+            if parent not in self.personas:
+                self._tell(
+                    item.place, f"unknown persona {parent!r}{suggest(parent, self.personas)}"
+                )
+                good = False
+                continue
+            above = self._resolve(parent, (*via, name))
+            good = good and above is not None
+            if above is not None:
+                base = above if base is None else merge(base, above)
+        own = without(node, frozenset({"extends", "purpose"}))
+        if base is not None:
+            base = without(base, frozenset({"protect"}))
+        self._resolved[name] = (own if base is None else merge(base, own)) if good else None
+        return self._resolved[name]
+
+    def _host_nodes(self) -> list[tuple[str, Node, Place]]:
+        found: dict[str, tuple[Node, Place]] = {}
+        for path in sorted((self.root / "inventory").glob("*.y*ml")):
+            tree = self._read(path)
+            if tree is None:
+                continue
+            if self._validate(HostsFile, tree.plain(), tree) is None:
+                continue
+            hosts = tree.value["hosts"]
+            for name, node in hosts.value.items():
+                place = hosts.keys[name]
+                try:
+                    host_name(name)
+                except ValueError as error:
+                    self._tell(place, str(error))
+                    continue
+                if name in found:
+                    self._tell(place, f"host {name!r} is declared twice: also {found[name][1]}")
+                    continue
+                found[name] = (node, place)
+        return [(name, node, place) for name, (node, place) in found.items()]
+
+    def _host(
+        self, name: str, node: Node, place: Place, entry: LabEntry | None, lab: Node | None
+    ) -> tuple[Host, Node] | None:
+        own = {k: v.plain() for k, v in node.value.items() if k in HOST_KEYS}
+        said: HostEntry | None = self._validate(HostEntry, own, node)
+        for key in node.value:
+            if key not in HOST_KEYS and key not in self.sections:
+                known = HOST_KEYS | self.sections
+                self._tell(node.keys[key], f"unknown key {key!r}{suggest(key, known)}")
+        if said is None:
+            return None
+        if said.address is not None:
+            self._check_address(said.address, node)
+        persona = self._persona_of(said, node)
+        provider = self._provider_of(said, node, entry, lab)
+        if persona is None or provider is None or entry is None:
+            return None
+        overlay = without(node, HOST_KEYS - {"lifecycle", "vars"})
+        merged = merge(persona, overlay)
+        parts = self._parts_of(merged, provider)
+        if parts is None:
+            return None
+        settings = self._settings_of(persona)
+        host = Host(
+            name=name,
+            persona=said.persona,
+            provider=said.provider,
+            address=said.address,
+            after=said.after,
+            tags=frozenset((*said.tags, *settings.tags)),
+            protect=said.protect or settings.protect,
+            vars={**entry.vars, **settings.vars, **said.vars},
+            parts=parts,
+        )
+        document = Node(
+            {**merged.value, **{k: node.value[k] for k in node.value if k in HOST_KEYS}},
+            place,
+            {**merged.keys, **node.keys},
+        )
+        return host, document
+
+    def _settings_of(self, persona: Node) -> Persona:
+        known = self._settings.get(id(persona))
+        if known is None:
+            own = {k: v.plain() for k, v in persona.value.items() if k in PERSONA_KEYS}
+            known = Persona.model_validate(own)
+            self._settings[id(persona)] = known
+        return known
+
+    def _check_address(self, address: str, node: Node) -> None:
+        try:
+            ipaddress.ip_interface(address)
+        except ValueError:
+            where = node.find(("address",))
+            self._tell(where, f"{address!r} is not an address: write it like 192.0.2.11/24")
+
+    def _persona_of(self, said: HostEntry, node: Node) -> Node | None:
+        if said.persona in self.personas:
+            return self._resolved.get(said.persona)
+        where = node.value["persona"].place
+        self._tell(where, f"unknown persona {said.persona!r}{suggest(said.persona, self.personas)}")
+        return None
+
+    def _provider_of(
+        self, said: HostEntry, node: Node, entry: LabEntry | None, lab: Node | None
+    ) -> Node | None:
+        if entry is None or lab is None:
+            return None
+        providers: Node = lab.value["providers"]
+        if said.provider in providers.value:
+            found: Node = providers.value[said.provider]
+            return found
+        where = node.value["provider"].place
+        known = suggest(said.provider, providers.value)
+        self._tell(where, f"unknown provider {said.provider!r}{known}")
+        return None
+
+    def _parts_of(self, merged: Node, provider: Node) -> dict[str, tuple[Part, ...]] | None:
+        """Every layer's parts; validated once for hosts whose sections are the same."""
+        found: dict[str, tuple[Part, ...]] = {}
+        good = True
+        for layer in self.layers:
+            reads = [s for s in layer.document.model_fields if s != "host"]
+            nodes = [provider if s == "provider" else merged.get(s) for s in reads]
+            key = (layer.name, *(id(n) for n in nodes))
+            if key not in self._parts:
+                self._kept += [n for n in nodes if n is not None]
+                self._parts[key] = self._validate_layer(layer, reads, nodes, merged.place)
+            parts = self._parts[key]
+            if parts is None:
+                good = False
+            else:
+                found[layer.name] = parts
+        return found if good else None
+
+    def _validate_layer(
+        self, layer: Layer, reads: list[str], nodes: list[Node | None], place: Place
+    ) -> tuple[Part, ...] | None:
+        present = {s: n for s, n in zip(reads, nodes, strict=True) if n is not None}
+        tree = Node(present, place, {s: n.place for s, n in present.items()})
+        document = self._validate(layer.document, {s: n.plain() for s, n in present.items()}, tree)
+        if document is None:
+            return None
+        try:
+            return layer.parts(document)
+        except ValidationError as error:
+            self.problems += problems_of(error, layer.document, tree)
+            return None
+
+    def _check_after(self, hosts: dict[str, Host], documents: dict[str, Node]) -> None:
+        for host in hosts.values():
+            for index, name in enumerate(host.after):
+                if name not in hosts and not self.problems:
+                    where = documents[host.name].find(("after", index))
+                    self._tell(where, f"unknown host {name!r}{suggest(name, hosts)}")
+        done: set[str] = set()
+        for start in hosts:
+            circle = _circle(start, hosts, done)
+            if circle:
+                where = documents[circle[0]].find(("after",))
+                self._tell(where, f"hosts wait for each other: {' → '.join(circle)}")
+
+    def _check_hosts(self, hosts: dict[str, Host], documents: dict[str, Node]) -> None:
+        """What types cannot find: rules of a layer, and things only one host can have."""
+        claimed: dict[str, tuple[str, Place]] = {}
+        for host in hosts.values():
+            tree = documents[host.name]
+            for layer in self.layers:
+                for part in host.parts[layer.name]:
+                    for path, what in layer.check(host, part):
+                        self._tell(tree.find(path), what)
+                    for claim in layer.claims(host, part):
+                        place = tree.find(claim.path)
+                        other = claimed.setdefault(claim.what, (host.name, place))
+                        if other[0] != host.name:
+                            self._tell(
+                                place,
+                                f"{host.name} and {other[0]} both claim {claim.what}"
+                                f" (the other stands at {other[1]})",
+                            )
+
+
+def _circle(start: str, hosts: Mapping[str, Host], done: set[str]) -> list[str]:
+    """A circle of ``after:`` reached from ``start``, or ``[]``; without recursion."""
+    path: list[str] = []
+    stack: list[tuple[str, bool]] = [(start, False)]
+    while stack:
+        name, leaving = stack.pop()
+        if leaving:
+            path.pop()
+            done.add(name)
+            continue
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done or name not in hosts:
+            continue
+        path.append(name)
+        stack.append((name, True))
+        stack += [(other, False) for other in hosts[name].after]
+    return []
+
+
+def _order(problem: Problem) -> tuple[Any, ...]:
+    """File order, then position; paths have no colons of their own in a lab."""
+    file, _, rest = problem.where.partition(":")
+    return (file, *(int(n) if n.isdigit() else 0 for n in rest.split(":")), problem.what)

@@ -1,0 +1,74 @@
+"""What was allowed: nothing is destroyed by implication, an approved plan is applied exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lab.errors import Destructive, Protected, Stale
+from lab.model.host import Host
+from lab.model.plan import Change, Plan
+
+Key = tuple[str, str, str]
+"""Host, layer, part."""
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What a person agreed to. The zero value allows every change that destroys nothing.
+
+    Attributes:
+        allow_destroy: Changes that destroy are allowed for the hosts in ``confirmed``.
+        confirmed: Host names that were typed out.
+        only: Exactly these plans and nothing else; ``None`` = any.
+    """
+
+    allow_destroy: bool = False
+    confirmed: frozenset[str] = field(default_factory=frozenset)
+    only: Mapping[Key, Plan] | None = None
+
+    def check(self, host: Host, key: Key, plan: Plan) -> None:
+        """Raise Protected, Destructive or Stale where this plan was not allowed.
+
+        ``key`` names the approved plan: of another host where several share one thing, made once.
+        """
+        for change in plan.changes:
+            if change.destroys:
+                self._check_loss(host, change)
+        if self.only is not None:
+            self._check_same(host, key, plan)
+
+    def _check_loss(self, host: Host, change: Change) -> None:
+        loss = f"Unable to {change.action} {change.what} of {host.name}: it would lose"
+        if host.protect:
+            raise Protected(
+                f"{loss} {change.destroys}, and {host.name} is protected.",
+                hint=f"take 'protect: true' out of {host.name}'s persona or host entry, on purpose",
+            )
+        if not self.allow_destroy:
+            raise Destructive(
+                f"{loss} {change.destroys}, and that was not allowed.",
+                hint=f"look at: lab plan host={host.name}; then add --allow-destroy"
+                f" --confirm {host.name}",
+            )
+        if host.name not in self.confirmed:
+            raise Destructive(
+                f"{loss} {change.destroys}, and the name was not typed.",
+                hint=f"add --confirm {host.name}",
+            )
+
+    def _check_same(self, host: Host, key: Key, plan: Plan) -> None:
+        approved = (self.only or {}).get(key, Plan())
+        by_another = key[0] != host.name  # and so it may be done already
+        allowed = {c.identity for c in approved.changes}
+        actual = {c.identity for c in plan.changes}
+        more = actual - allowed
+        gone = set() if approved.predicted or by_another else allowed - actual
+        if more or gone:
+            some = min(more or gone)
+            how = "was not in the approved plan" if more else "is no longer to be done"
+            raise Stale(
+                f"Unable to apply the approved plan on {host.name}: the world moved"
+                f" ({some[0]} {some[1]} {how}).",
+                hint="make a new plan, look at it, apply that one",
+            )

@@ -1,0 +1,370 @@
+"""The verbs: each makes one run over some hosts and returns its report."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from lab import events
+from lab.config import Inventory
+from lab.engine.approval import Approval, Key
+from lab.engine.schedule import each
+from lab.engine.walk import Options, Walk, failure_of, spec_digest
+from lab.errors import LabError
+from lab.journal import Journal, Owned, commit_of, locked
+from lab.layer import Driver, Layer, Prunable, Target, Workspace
+from lab.model.host import Host
+from lab.model.outcome import Failure, Outcome, PartReport, RunReport
+from lab.model.plan import Change, Plan
+
+JOBS = 16
+
+
+class Engine:
+    """plan, verify, converge, destroy over one loaded lab. Holds no state between runs."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        layers: Sequence[Layer],
+        workspace: Workspace,
+        journal: Journal,
+    ) -> None:
+        self.inventory = inventory
+        self.layers = tuple(layers)
+        self.workspace = workspace
+        self.journal = journal
+
+    def plan(
+        self,
+        hosts: Sequence[Host],
+        options: Options,
+        listen: events.Listener = events.ignore,
+        *,
+        verb: str = "plan",
+        jobs: int = JOBS,
+    ) -> RunReport:
+        """What converge would do. Changes nothing anywhere, takes no lock, writes no record."""
+        run = _Run(self, verb, hosts, options, Approval(), listen)
+
+        def work(host: Host, failed: tuple[str, ...]) -> Walk:  # noqa: ARG001 (plans do not wait)
+            walk = Walk(run, host)
+            walk.plan()
+            return walk
+
+        with run.told():
+            walks = each([replace(h, after=()) for h in hosts], work, _is_good, jobs)
+            run.take(walks)
+            run.plan_unused(leaving=_leaving(run.parts))
+        return run.report()
+
+    def converge(
+        self,
+        hosts: Sequence[Host],
+        options: Options,
+        approval: Approval,
+        listen: events.Listener = events.ignore,
+        *,
+        jobs: int = JOBS,
+    ) -> RunReport:
+        """Bring the hosts to what is declared. Raises Locked before anything is touched."""
+        run = _Run(self, "converge", hosts, options, approval, listen, recording=True)
+
+        def work(host: Host, failed: tuple[str, ...]) -> Walk:
+            walk = Walk(run, host)
+            if failed:
+                what = f"waits for {', '.join(failed)}, which did not converge"
+                walk.block(Failure("After", what))
+            else:
+                walk.converge()
+            return walk
+
+        with self._locked(hosts, "converge"), run.told():
+            walks = each(hosts, work, _is_good, jobs)
+            run.take(walks)
+            if all(p.outcome.is_good for p in run.parts):
+                run.prune_unused()
+        return run.report()
+
+    def destroy(
+        self,
+        hosts: Sequence[Host],
+        options: Options,
+        approval: Approval,
+        listen: events.Listener = events.ignore,
+        *,
+        only_plan: bool = False,
+        jobs: int = JOBS,
+    ) -> RunReport:
+        """Delete what the layers made for these hosts; durable disks only ``with_data``."""
+        run = _Run(self, "destroy", hosts, options, approval, listen, recording=not only_plan)
+        going = frozenset(h.name for h in hosts)
+
+        def work(host: Host, failed: tuple[str, ...]) -> Walk:  # noqa: ARG001
+            walk = Walk(run, host)
+            walk.destroy(only_plan=only_plan)
+            return walk
+
+        lock = nullcontext() if only_plan else self._locked(hosts, "destroy")
+        with lock, run.told():
+            walks = each([replace(h, after=()) for h in hosts], work, _is_good, jobs)
+            run.take(walks)
+            if only_plan:
+                run.plan_unused(leaving=going, destroying=going)
+            elif all(p.outcome.is_good for p in run.parts):
+                run.prune_unused(destroying=going)
+        return run.report()
+
+    @contextmanager
+    def _locked(self, hosts: Iterable[Host], verb: str) -> Iterator[None]:
+        state = self.workspace.state
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)  # private, whatever the umask
+        with locked(state / "locks", [h.name for h in hosts], verb):
+            yield
+
+
+class _Run:
+    """One run: what its walks share. Safe to use from their threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        verb: str,
+        hosts: Sequence[Host],
+        options: Options,
+        approval: Approval,
+        listen: events.Listener,
+        *,
+        recording: bool = False,
+    ) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        self.id = f"{stamp}-{uuid.uuid4().hex[:6]}"
+        self.verb = verb
+        self.hosts = tuple(hosts)
+        self.options = options
+        self.approval = approval
+        self.layers = engine.layers
+        self.workspace = engine.workspace
+        self.parts: list[PartReport] = []
+        self._engine = engine
+        self._journal = engine.journal if recording else None
+        self._listen = listen
+        self._handed: dict[str, dict[str, object]] = {}
+        self._bugs: list[Exception] = []
+        self._started = time.monotonic()
+        self._lock = threading.RLock()
+        self._emitting = threading.Lock()
+        self._drivers: dict[tuple[str, str], Driver[Any, Any, Any]] = {}
+        self._turns: dict[str, threading.Lock] = {}
+        self._makers: dict[str, dict[str, str]] = {}
+        self._shared: dict[tuple[str, int], str | None] = {}
+        self._owned: dict[tuple[str, str], list[Owned]] = {}
+        for thing in engine.journal.ledger():
+            self._owned.setdefault((thing.host, thing.layer), []).append(thing)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Begin and end of the run, in the journal and in the events."""
+        names = tuple(h.name for h in self.hosts)
+        layers = tuple(layer.name for layer in self.layers[: self.options.stop + 1])
+        if self._journal is not None:
+            commit = commit_of(self._engine.inventory.root)
+            self._journal.begin_run(self.id, self.verb, names, commit)
+        self.emit(events.RunStarted(time.time(), self.id, self.verb, names, layers))
+        try:
+            yield
+        finally:
+            report = self._report()
+            if self._journal is not None:
+                self._journal.end_run(self.id, int(report.exit_code))
+            self.emit(events.RunEnded(time.time(), report))
+        if self._bugs:
+            raise self._bugs[0]
+
+    def report(self) -> RunReport:
+        """The result of the run."""
+        return self._report()
+
+    def _report(self) -> RunReport:
+        seconds = time.monotonic() - self._started
+        return RunReport(self.verb, self.id, tuple(self.parts), self._handed, seconds)
+
+    def take(self, walks: dict[str, Walk]) -> None:
+        """The results of all hosts, in order."""
+        for name, walk in walks.items():
+            self.parts += walk.reports
+            self._handed[name] = walk.handed
+
+    # -- what walks use --------------------------------------------------------------------------
+
+    def emit(self, event: events.Event) -> None:
+        """Tell the listener, one event at a time; keep the record of parts."""
+        if isinstance(event, events.PartEnded) and self._journal is not None:
+            host = self._engine.inventory.hosts.get(event.report.host)
+            spec = spec_digest(host, event.report.layer) if host else ""
+            self._journal.end_part(self.id, event.report, spec)
+        with self._emitting:
+            self._listen(event)
+
+    def driver(self, layer: Layer, name: str) -> Driver[Any, Any, Any]:
+        """The one instance of a driver."""
+        with self._lock:
+            key = (layer.name, name)
+            if key not in self._drivers:
+                self._drivers[key] = layer.drivers[name](self.workspace)
+            return self._drivers[key]
+
+    def turn(self, key: str | None) -> AbstractContextManager[Any]:
+        """Hosts that share a thing take turns at it."""
+        if key is None:
+            return nullcontext()
+        with self._lock:
+            return self._turns.setdefault(key, threading.Lock())
+
+    def maker(self, layer: Layer, host: Host, key: str | None) -> str:
+        """Which host's plan counts for a shared thing: the first that is declared."""
+        if key is None:
+            return host.name
+        with self._lock:
+            if layer.name not in self._makers:
+                makers: dict[str, str] = {}
+                for other in self.hosts:
+                    for shared in self._shared_of(layer, other):
+                        makers.setdefault(shared, other.name)
+                self._makers[layer.name] = makers
+            return self._makers[layer.name].get(key, host.name)
+
+    def _shared_of(self, layer: Layer, host: Host) -> list[str]:
+        found: list[str] = []
+        for part in host.parts.get(layer.name, ()):
+            known = (layer.name, id(part.spec))
+            if known not in self._shared:
+                target = Target(host, part.spec, layer.inputs.model_validate({}), part.name)
+                self._shared[known] = layer.shared(target)
+            key = self._shared[known]
+            if key is not None:
+                found.append(key)
+        return found
+
+    def owned(self, host: str, layer: str) -> tuple[Owned, ...]:
+        """The ledger's entries for one layer of a host."""
+        return tuple(self._owned.get((host, layer), ()))
+
+    def own(self, thing: Owned) -> None:
+        """Enter it, if that says anything new."""
+        if self._journal is not None and thing not in self.owned(thing.host, thing.layer):
+            self._journal.own(thing)
+
+    def disown(self, thing: Key) -> None:
+        """Take it out of the ledger."""
+        if self._journal is not None:
+            self._journal.disown(*thing)
+
+    def begin_change(self, key: Key, change: Change) -> int:
+        """Record a change before it is carried out."""
+        if self._journal is None:
+            return 0
+        return self._journal.begin_change(self.id, key, change.action.value, change.what)
+
+    def end_change(self, number: int, *, ok: bool) -> None:
+        """Record its end."""
+        if self._journal is not None:
+            self._journal.end_change(number, ok=ok)
+
+    def bug(self, error: Exception) -> None:
+        """Keep it; it is raised when the run has ended."""
+        with self._lock:
+            self._bugs.append(error)
+
+    # -- things that hosts share, when nobody needs them any more ---------------------------------
+
+    def plan_unused(
+        self, leaving: frozenset[str], destroying: frozenset[str] = frozenset()
+    ) -> None:
+        """Add what would be pruned to the report."""
+        for layer, name, driver in self._prunables(destroying):
+            start = time.monotonic()
+            changes = driver.unused(self._keep(layer, destroying), leaving)
+            if changes:
+                self._end_unused(layer, name, start, Outcome.PENDING, changes)
+
+    def prune_unused(self, destroying: frozenset[str] = frozenset()) -> None:
+        """Delete what no host uses any more."""
+        for layer, name, driver in self._prunables(destroying):
+            start = time.monotonic()
+            changes = driver.unused(self._keep(layer, destroying))
+            applied: list[str] = []
+            failure: Failure | None = None
+            for change in changes:
+                number = self.begin_change(("", layer.name, "unused"), change)
+                try:
+                    driver.prune(change)
+                    applied.append(f"{change.action.value} {change.what}")
+                except LabError as error:
+                    failure = failure_of(error)
+                self.end_change(number, ok=failure is None)
+            if changes:
+                outcome = Outcome.FAILED if failure else Outcome.CHANGED
+                self._end_unused(layer, name, start, outcome, changes, tuple(applied), failure)
+
+    def _end_unused(
+        self,
+        layer: Layer,
+        driver: str,
+        start: float,
+        outcome: Outcome,
+        changes: tuple[Change, ...],
+        applied: tuple[str, ...] = (),
+        failure: Failure | None = None,
+    ) -> None:
+        report = PartReport(
+            host="",
+            layer=layer.name,
+            part="unused",
+            driver=driver,
+            outcome=outcome,
+            plan=Plan(changes=changes),
+            applied=applied,
+            failure=failure,
+            seconds=time.monotonic() - start,
+        )
+        self.parts.append(report)
+        self.emit(events.PartEnded(time.time(), report))
+
+    def _prunables(self, destroying: frozenset[str]) -> list[tuple[Layer, str, Prunable]]:
+        """Drivers with shared things, of the layers that this run acts on."""
+        found: list[tuple[Layer, str, Prunable]] = []
+        for index, layer in enumerate(self.layers[: self.options.stop + 1]):
+            if not self.options.through and index != self.options.stop:
+                continue
+            names = {p.driver for h in self.hosts for p in h.parts.get(layer.name, ())}
+            for name in sorted(names):
+                used = (layer.name, name) in self._drivers
+                driver: object = self.driver(layer, name) if used or destroying else None
+                if isinstance(driver, Prunable):
+                    found.append((layer, name, driver))
+        return found
+
+    def _keep(self, layer: Layer, destroying: frozenset[str]) -> frozenset[str]:
+        """What declared hosts share; after a destroy, only what hosts that still exist do."""
+        alive = {host for host, _ in self._owned} - destroying
+        hosts = self._engine.inventory.hosts.values()
+        kept = [h for h in hosts if not destroying or h.name in alive]
+        return frozenset(key for host in kept for key in self._shared_of(layer, host))
+
+
+def _is_good(walk: Walk) -> bool:
+    return not walk.stopped
+
+
+def _leaving(parts: Sequence[PartReport]) -> frozenset[str]:
+    """Hosts whose machine is about to be made anew, and so move to another template."""
+    return frozenset(
+        p.host for p in parts for c in p.plan.changes if c.action.value in {"replace", "delete"}
+    )

@@ -1,0 +1,428 @@
+"""One host of one run: its layers from below, each handing up what the next one needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any, Protocol
+
+from lab import events, faults
+from lab.engine.approval import Approval, Key
+from lab.errors import Interrupted, LabError, NotConverged, TransportError
+from lab.journal import Owned
+from lab.layer import Above, Batching, Driver, Layer, Target, Workspace
+from lab.model.host import Host, Part
+from lab.model.outcome import Failure, Outcome, PartReport
+from lab.model.plan import Action, Change, Plan, digest
+
+_RANK = {Above.AS_IS: 0, Above.UNSEEN: 1, Above.FRESH: 2}
+AnyTarget = Target[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What this run was asked for.
+
+    Attributes:
+        stop: Index of the highest layer to go to.
+        through: Layers below ``stop`` are acted on too; otherwise they are only looked at.
+        adopt: What is not ours may be taken over.
+        with_data: Durable disks too (destroy only, and only when the name was typed).
+    """
+
+    stop: int
+    through: bool = True
+    adopt: bool = False
+    with_data: bool = False
+
+
+class Run(Protocol):
+    """What a walk needs of the run that it belongs to."""
+
+    id: str
+    layers: tuple[Layer, ...]
+    options: Options
+    approval: Approval
+    workspace: Workspace
+
+    def emit(self, event: events.Event) -> None:
+        """Tell the listener."""
+        ...
+
+    def driver(self, layer: Layer, name: str) -> Driver[Any, Any, Any]:
+        """The one instance of a driver."""
+        ...
+
+    def turn(self, key: str | None) -> AbstractContextManager[Any]:
+        """Hosts that share a thing take turns at it."""
+        ...
+
+    def maker(self, layer: Layer, host: Host, key: str | None) -> str:
+        """Which host's plan counts for a shared thing."""
+        ...
+
+    def owned(self, host: str, layer: str) -> tuple[Owned, ...]:
+        """The ledger's entries for one layer of a host."""
+        ...
+
+    def own(self, thing: Owned) -> None:
+        """Enter a thing into the ledger."""
+        ...
+
+    def disown(self, thing: Key) -> None:
+        """Take it out of the ledger."""
+        ...
+
+    def begin_change(self, key: Key, change: Change) -> int:
+        """Record a change before it is carried out; returns its number."""
+        ...
+
+    def end_change(self, number: int, *, ok: bool) -> None:
+        """Record its end."""
+        ...
+
+    def bug(self, error: Exception) -> None:
+        """Keep it; it is raised when the run has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One target that is to be looked at: a declared part, or one that no longer is."""
+
+    part: Part
+    absent: bool = False
+
+
+@dataclass(slots=True)
+class Walk:
+    """The walk of one host. ``reports`` and ``handed`` are its result."""
+
+    run: Run
+    host: Host
+    handed: dict[str, Any] = field(default_factory=dict)
+    reports: list[PartReport] = field(default_factory=list)
+    above: Above = Above.AS_IS
+    stopped: str = ""
+
+    def plan(self) -> None:
+        """Look at every layer; change nothing."""
+        for layer in self.run.layers[: self.run.options.stop + 1]:
+            after: Above = self.above
+            for item in self._items(layer):
+                standing = self._guard(layer, item, self._plan_part)
+                after = max(after, standing, key=_RANK.__getitem__)
+            self.above = after
+
+    def converge(self) -> None:
+        """Bring every layer to what is declared, from below; stop at the first that fails."""
+        for layer in self.run.layers[: self.run.options.stop + 1]:
+            for item in self._items(layer):
+                self._guard(layer, item, self._converge_part)
+
+    def destroy(self, *, only_plan: bool) -> None:
+        """Delete what the layers made, from above."""
+        step = self._plan_part if only_plan else self._converge_part
+        for layer in reversed(self.run.layers):
+            if layer.destroyed:
+                for item in self._items(layer, absent=True):
+                    self._guard(layer, item, step)
+
+    def block(self, failure: Failure, outcome: Outcome = Outcome.BLOCKED) -> None:
+        """Report that nothing was tried, and why."""
+        for layer in self.run.layers[: self.run.options.stop + 1]:
+            for item in self._items(layer):
+                self._end(layer, item, outcome, failure=failure)
+
+    def _items(self, layer: Layer, *, absent: bool = False) -> list[_Item]:
+        declared = self.host.parts.get(layer.name, ())
+        items = [_Item(part, absent) for part in declared]
+        names = {part.name for part in declared}
+        if layer.prune_parts or absent:
+            items += [
+                _Item(Part(o.part, o.driver, layer.spec.model_validate_json(o.spec)), absent=True)
+                for o in self.run.owned(self.host.name, layer.name)
+                if o.part not in names
+            ]
+        return items
+
+    def _target(self, layer: Layer, item: _Item) -> AnyTarget:
+        host, part = self.host, item.part
+
+        def report(doing: str, done: int | None = None, total: int | None = None) -> None:
+            self.run.emit(
+                events.Progress(time.time(), host.name, layer.name, part.name, doing, done, total)
+            )
+
+        return Target(
+            host=host,
+            spec=part.spec,
+            inputs=layer.inputs.model_validate(self.handed),
+            name=part.name,
+            absent=item.absent,
+            with_data=self.run.options.with_data,
+            adopt=self.run.options.adopt,
+            report=report,
+        )
+
+    def _acts_on(self, layer: Layer) -> bool:
+        options = self.run.options
+        return options.through or layer is self.run.layers[options.stop]
+
+    def _guard(self, layer: Layer, item: _Item, step: Callable[..., Above]) -> Above:
+        """The one place where an exception becomes a result."""
+        start = time.monotonic()
+        if self.stopped:
+            self._end(layer, item, Outcome.BLOCKED, failure=Failure("After", self.stopped))
+            return Above.AS_IS
+        at = time.time()
+        self.run.emit(
+            events.PartStarted(at, self.host.name, layer.name, item.part.name, item.part.driver)
+        )
+        seen = _Seen()
+        try:
+            self.run.workspace.check()
+            standing = step(layer, item, seen)
+        except LabError as error:
+            outcome = Outcome.FAILED
+            if isinstance(error, Interrupted):
+                outcome = Outcome.INTERRUPTED
+            elif isinstance(error, TransportError) and not seen.applied:
+                outcome = Outcome.UNREACHABLE
+            elif seen.refused:
+                outcome = Outcome.BLOCKED
+            self._end(layer, item, outcome, seen, failure_of(error), time.monotonic() - start)
+        except Exception as error:  # noqa: BLE001 (recorded here, raised again when the run ends)
+            self.run.bug(error)
+            what = Failure("Bug", f"{type(error).__name__}: {error}")
+            self._end(layer, item, Outcome.FAILED, seen, what, time.monotonic() - start)
+        else:
+            outcome = seen.outcome
+            self._end(layer, item, outcome, seen, seen.failure, time.monotonic() - start)
+            return standing
+        return Above.AS_IS
+
+    def _end(
+        self,
+        layer: Layer,
+        item: _Item,
+        outcome: Outcome,
+        seen: _Seen | None = None,
+        failure: Failure | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        if not outcome.is_good and not self.stopped:
+            self.stopped = f"waits for {layer.name} ({outcome.value})"
+        report = PartReport(
+            host=self.host.name,
+            layer=layer.name,
+            part=item.part.name,
+            driver=item.part.driver,
+            outcome=outcome,
+            plan=seen.plan if seen else Plan(),
+            applied=tuple(seen.applied) if seen else (),
+            failure=failure,
+            seconds=seconds,
+        )
+        self.reports.append(report)
+        self.run.emit(events.PartEnded(time.time(), report))
+
+    def _look(self, layer: Layer, item: _Item, target: AnyTarget) -> tuple[Plan, Any]:
+        """What there is, or will be, and what that needs."""
+        driver = self.run.driver(layer, item.part.driver)
+        if self.above is Above.UNSEEN:
+            note = f"{self.host.name} is not running: what it needs is seen once it runs"
+            return Plan(predicted=True, notes=(note,)), None
+        if self.above is Above.FRESH:
+            observed = None if item.absent else layer.fresh(target)
+            plan = layer.plan(target, observed, driver.replace_on)
+            return replace(plan, predicted=True), observed
+        observed = driver.observe(target)
+        return layer.plan(target, observed, driver.replace_on), observed
+
+    def _plan_part(self, layer: Layer, item: _Item, seen: _Seen) -> Above:
+        target = self._target(layer, item)
+        key = layer.shared(target)
+        plan, observed = self._look(layer, item, target)
+        prediction = layer.predict(target, observed, plan)
+        self.handed.update(prediction.outputs.model_dump())
+        maker = self.run.maker(layer, self.host, key)
+        if plan.changes and maker != self.host.name:
+            plan = replace(plan, changes=(), notes=(*plan.notes, f"made once, with {maker}"))
+        seen.plan = plan
+        self._planned(layer, item, plan)
+        if plan.blockers:
+            seen.block(plan)
+        elif plan.changes:
+            seen.outcome = Outcome.PENDING
+        return prediction.above
+
+    def _converge_part(self, layer: Layer, item: _Item, seen: _Seen) -> Above:
+        target = self._target(layer, item)
+        with self.run.turn(layer.shared(target)):
+            plan, observed = self._look(layer, item, target)
+            seen.plan = plan
+            self._planned(layer, item, plan)
+            if plan.blockers:
+                seen.block(plan)
+                return Above.AS_IS
+            if plan.changes and not self._acts_on(layer):
+                seen.outcome = Outcome.BLOCKED
+                seen.failure = Failure(
+                    "Blocked",
+                    f"{layer.name} of {self.host.name} has changes of its own pending.",
+                    "add --through to converge the layers below as well",
+                )
+                return Above.AS_IS
+            self._approve(layer, item, target, plan, seen)
+            self._claim(layer, item, keep=bool(plan.changes) or observed is not None)
+            if plan.changes:
+                self._apply(layer, item, target, seen)
+                observed = self._again(layer, item, target)
+                seen.outcome = Outcome.CHANGED
+        self._settle(layer, item, observed)
+        if not item.absent:
+            self.handed.update(layer.outputs(target, observed).model_dump())
+        return Above.AS_IS
+
+    def _planned(self, layer: Layer, item: _Item, plan: Plan) -> None:
+        self.run.emit(
+            events.PartPlanned(time.time(), self.host.name, layer.name, item.part.name, plan)
+        )
+
+    def _approve(
+        self, layer: Layer, item: _Item, target: AnyTarget, plan: Plan, seen: _Seen
+    ) -> None:
+        maker = self.run.maker(layer, self.host, layer.shared(target))
+        seen.refused = True
+        self.run.approval.check(self.host, (maker, layer.name, item.part.name), plan)
+        seen.refused = False
+
+    def _apply(self, layer: Layer, item: _Item, target: AnyTarget, seen: _Seen) -> None:
+        """Carry the plan out, change by change; each is recorded before and after."""
+        driver = self.run.driver(layer, item.part.driver)
+        recorder = _Recorder(self.run, (self.host.name, layer.name, item.part.name), seen)
+        try:
+            if isinstance(driver, Batching):
+                driver.apply_batch(target, seen.plan.changes, recorder.start, recorder.end)
+            else:
+                for change in seen.plan.changes:
+                    self.run.workspace.check()
+                    recorder.start(change)
+                    driver.apply(target, change)
+                    recorder.end(change)
+        finally:
+            recorder.close()
+
+    def _again(self, layer: Layer, item: _Item, target: AnyTarget) -> Any:
+        """The verification that nobody can forget: observe and plan a second time."""
+        driver = self.run.driver(layer, item.part.driver)
+        target.report("look again")
+        observed = driver.observe(target)
+        rest = layer.plan(target, observed, driver.replace_on)
+        if rest:
+            lines = [f"{c.action.value} {c.what}{_fields(c)}" for c in rest.changes]
+            lines += [f"{b.what}: {b.why}" for b in rest.blockers]
+            raise NotConverged(
+                f"Unable to converge {layer.name} of {self.host.name}: after applying,"
+                f" this is still to do: {'; '.join(lines)}.",
+                lines,
+                hint=f"lab plan host={self.host.name}",
+            )
+        return observed
+
+    def _claim(self, layer: Layer, item: _Item, *, keep: bool) -> None:
+        """Enter what is about to be made into the ledger, first."""
+        if keep and not item.absent and (layer.destroyed or layer.prune_parts):
+            faults.point("engine.before_own")
+            host, part = self.host, item.part
+            spec = part.spec.model_dump_json()
+            self.run.own(
+                Owned(
+                    host.name, layer.name, part.name, part.driver, host.persona, host.provider, spec
+                )
+            )
+
+    def _settle(self, layer: Layer, item: _Item, observed: Any) -> None:
+        """Take it out of the ledger only once it was seen to be gone."""
+        if item.absent and observed is None:
+            self.run.disown((self.host.name, layer.name, item.part.name))
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of a part so far, also when it fails half-way."""
+
+    plan: Plan = field(default_factory=Plan)
+    applied: list[str] = field(default_factory=list)
+    outcome: Outcome = Outcome.UNCHANGED
+    failure: Failure | None = None
+    refused: bool = False
+
+    def block(self, plan: Plan) -> None:
+        """The plan has blockers: nothing is applied."""
+        first = plan.blockers[0]
+        self.outcome = Outcome.BLOCKED
+        self.failure = Failure("Blocked", f"{first.what}: {first.why}", first.hint)
+
+
+class _Recorder:
+    """Journal and events of the changes of one part; one that was started always ends."""
+
+    def __init__(self, run: Run, key: Key, seen: _Seen) -> None:
+        self._run, self._key, self._seen = run, key, seen
+        self._open: dict[str, tuple[Change, int, float]] = {}
+        self._lock = Lock()
+
+    def start(self, change: Change) -> None:
+        """A change begins."""
+        changes = self._seen.plan.changes
+        index = next((i for i, c in enumerate(changes, 1) if c is change), 0)
+        number = self._run.begin_change(self._key, change)
+        with self._lock:
+            self._open[change.what] = (change, number, time.monotonic())
+        faults.point(f"engine.{self._key[1]}.before_apply")
+        self._run.emit(events.ChangeStarted(time.time(), *self._key, change, index, len(changes)))
+
+    def end(self, change: Change) -> None:
+        """It was carried out."""
+        faults.point(f"engine.{self._key[1]}.after_apply")
+        self._seen.applied.append(f"{change.action.value} {change.what}")
+        self._close(change.what, ok=True)
+
+    def close(self) -> None:
+        """Whatever is still open has failed."""
+        for what in list(self._open):
+            self._close(what, ok=False)
+
+    def _close(self, what: str, *, ok: bool) -> None:
+        with self._lock:
+            change, number, since = self._open.pop(what)
+        self._run.end_change(number, ok=ok)
+        seconds = time.monotonic() - since
+        self._run.emit(events.ChangeEnded(time.time(), *self._key, change, ok, seconds))
+
+
+def failure_of(error: LabError) -> Failure:
+    """The error as a value that can be kept and shown."""
+    return Failure(
+        kind=type(error).__name__,
+        message=error.message,
+        hint=error.hint,
+        command=getattr(error, "command", ""),
+        status=getattr(error, "status", None),
+        lines=tuple(getattr(error, "lines", ())),
+    )
+
+
+def _fields(change: Change) -> str:
+    shown = [f"{f.field}: {f.before} → {f.after}" for f in change.fields if not f.secret]
+    return f" ({', '.join(shown[:3])})" if shown and change.action is Action.UPDATE else ""
+
+
+def spec_digest(host: Host, layer: str) -> str:
+    """The digest of what is declared for one layer of a host."""
+    return digest([[p.name, p.driver, p.spec.model_dump_json()] for p in host.parts.get(layer, ())])

@@ -1,0 +1,328 @@
+"""What was done, by whom, and what is ours: SQLite; and who may work on a host: flock.
+
+Reading never writes. Locks die with their process, so that nobody ever unlocks by hand.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from lab.errors import LabError, Locked
+from lab.events import to_json
+from lab.model.outcome import PartReport
+
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE run (id TEXT PRIMARY KEY, verb TEXT NOT NULL, started REAL NOT NULL, ended REAL,
+  exit_code INTEGER, who TEXT NOT NULL, git_commit TEXT, hosts TEXT NOT NULL, pid INTEGER NOT NULL);
+CREATE TABLE part (run TEXT NOT NULL, host TEXT NOT NULL, layer TEXT NOT NULL, part TEXT NOT NULL,
+  outcome TEXT NOT NULL, spec TEXT NOT NULL, ended REAL NOT NULL, report TEXT NOT NULL);
+CREATE INDEX part_by_host ON part (host, layer, part, ended);
+CREATE TABLE change (id INTEGER PRIMARY KEY, run TEXT NOT NULL, host TEXT NOT NULL,
+  layer TEXT NOT NULL, part TEXT NOT NULL, action TEXT NOT NULL, what TEXT NOT NULL,
+  started REAL NOT NULL, ended REAL, ok INTEGER);
+CREATE TABLE owned (host TEXT NOT NULL, layer TEXT NOT NULL, part TEXT NOT NULL,
+  driver TEXT NOT NULL, persona TEXT NOT NULL, provider TEXT NOT NULL, spec TEXT NOT NULL,
+  since REAL NOT NULL, PRIMARY KEY (host, layer, part));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """One thing the ledger says is ours: enough to observe and to delete it."""
+
+    host: str
+    layer: str
+    part: str
+    driver: str
+    persona: str
+    provider: str
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run of the past; ``ended`` is ``None`` where it was cut off (or still runs)."""
+
+    run: str
+    verb: str
+    started: float
+    ended: float | None
+    exit_code: int | None
+    who: str
+    commit: str | None
+    hosts: tuple[str, ...]
+    changes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartRecord:
+    """How a part of a host ended last, and the digest of the spec it ended with."""
+
+    run: str
+    host: str
+    layer: str
+    part: str
+    outcome: str
+    spec: str
+    ended: float
+
+
+def who() -> str:
+    """``user@machine``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def commit_of(root: Path) -> str | None:
+    """The checkout's commit (``"1a2b3c4d5e6f"``, with ``+`` where files differ), or ``None``."""
+    try:
+        head = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(root),
+                "describe",
+                "--always",
+                "--abbrev=12",
+                "--exclude=*",
+                "--dirty=+",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head.stdout.strip() or None if head.returncode == 0 else None
+
+
+class Journal:
+    """The record of one lab on this machine. Usable from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "journal.db"
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Close the file; a later call opens it again."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def _reader(self) -> sqlite3.Connection | None:
+        """The database, or ``None`` where nothing was ever recorded. Creates nothing."""
+        if self._db is None and self._path.exists():
+            self._db = self._open()
+        return self._db
+
+    def _writer(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = self._open()
+        return self._db
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            raise LabError(
+                f"Unable to open the journal {self._path}: {error}.",
+                hint=f"keep a copy of {self._path}, move it away, and run again",
+            ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=30, check_same_thread=False, isolation_level=None)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            db.close()
+            raise LabError(
+                f"Unable to use the journal {self._path}: a newer Strata wrote it"
+                f" (format {version}, this one knows {VERSION}).",
+                hint="update Strata on this machine",
+            )
+        if version == 0:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("BEGIN IMMEDIATE")
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version={VERSION}")
+            db.execute("COMMIT")
+        db.execute("PRAGMA synchronous=FULL")
+        return db
+
+    def _write(self, sql: str, values: Iterable[Any]) -> int:
+        with self._lock:
+            try:
+                return self._writer().execute(sql, tuple(values)).lastrowid or 0
+            except sqlite3.Error as error:
+                raise LabError(
+                    f"Unable to write the journal {self._path}: {error}.",
+                    hint="make room or mend the disk, then the same command again",
+                ) from error
+
+    def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
+        with self._lock:
+            db = self._reader()
+            return db.execute(sql, tuple(values)).fetchall() if db is not None else []
+
+    def begin_run(self, run: str, verb: str, hosts: Iterable[str], commit: str | None) -> None:
+        """Record that a run starts."""
+        self._write(
+            "INSERT INTO run VALUES (?,?,?,NULL,NULL,?,?,?,?)",
+            (run, verb, time.time(), who(), commit, json.dumps(list(hosts)), os.getpid()),
+        )
+
+    def end_run(self, run: str, exit_code: int) -> None:
+        """Record how it ended."""
+        self._write("UPDATE run SET ended=?, exit_code=? WHERE id=?", (time.time(), exit_code, run))
+
+    def begin_change(self, run: str, key: tuple[str, str, str], action: str, what: str) -> int:
+        """Record that a change starts, before it does; returns its number."""
+        return self._write(
+            "INSERT INTO change (run,host,layer,part,action,what,started) VALUES (?,?,?,?,?,?,?)",
+            (run, *key, action, what, time.time()),
+        )
+
+    def end_change(self, number: int, *, ok: bool) -> None:
+        """Record how it ended."""
+        self._write("UPDATE change SET ended=?, ok=? WHERE id=?", (time.time(), ok, number))
+
+    def end_part(self, run: str, report: PartReport, spec: str) -> None:
+        """Record how a part of a host ended; ``spec`` is the digest of what was declared."""
+        self._write(
+            "INSERT INTO part VALUES (?,?,?,?,?,?,?,?)",
+            (
+                run,
+                report.host,
+                report.layer,
+                report.part,
+                report.outcome.value,
+                spec,
+                time.time(),
+                json.dumps(to_json(report)),
+            ),
+        )
+
+    def own(self, thing: Owned) -> None:
+        """Enter a thing into the ledger, before it is made; again is fine."""
+        self._write(
+            "INSERT INTO owned VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (host,layer,part) DO UPDATE"
+            " SET driver=excluded.driver, persona=excluded.persona, provider=excluded.provider,"
+            " spec=excluded.spec",
+            (
+                thing.host,
+                thing.layer,
+                thing.part,
+                thing.driver,
+                thing.persona,
+                thing.provider,
+                thing.spec,
+                time.time(),
+            ),
+        )
+
+    def disown(self, host: str, layer: str, part: str) -> None:
+        """Take it out again: only once its deletion has been observed."""
+        self._write("DELETE FROM owned WHERE host=? AND layer=? AND part=?", (host, layer, part))
+
+    def ledger(self) -> list[Owned]:
+        """Everything that is ours."""
+        rows = self._rows("SELECT host,layer,part,driver,persona,provider,spec FROM owned")
+        return [Owned(*row) for row in rows]
+
+    def last_parts(self) -> list[PartRecord]:
+        """For every part of every host: how it ended last."""
+        rows = self._rows(
+            "SELECT run,host,layer,part,outcome,spec,max(ended) FROM part GROUP BY host,layer,part"
+        )
+        return [PartRecord(*row) for row in rows]
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        """The newest runs first."""
+        rows = self._rows(
+            "SELECT id,verb,started,ended,exit_code,who,git_commit,hosts,"
+            " (SELECT count(*) FROM change WHERE run=run.id AND ok=1)"
+            " FROM run ORDER BY started DESC, rowid DESC LIMIT ?",
+            (limit,),
+        )
+        return [
+            RunRecord(run, verb, at, ended, code, by, commit, tuple(json.loads(hosts)), changes)
+            for run, verb, at, ended, code, by, commit, hosts, changes in rows
+        ]
+
+
+@contextmanager
+def locked(folder: Path, hosts: Iterable[str], verb: str) -> Iterator[None]:
+    """Hold the hosts' locks, all or none; disjoint runs go side by side.
+
+    Raises Locked at once, naming the holder, where another process holds one of them. The kernel
+    frees them when this process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with ExitStack() as held:
+        for host in sorted(hosts):
+            held.callback(_release, _take(folder / f"{host}.lock", host, verb))
+        yield
+
+
+def _release(file: TextIO) -> None:
+    with suppress(OSError):
+        file.truncate(0)
+    file.close()
+
+
+def _take(path: Path, host: str, verb: str) -> TextIO:
+    file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read()
+        file.close()
+        raise Locked(
+            f"Unable to {verb} {host}: {_holder(holder)}.",
+            hint="wait for it, then the same command again; nothing needs to be unlocked",
+        ) from None
+    file.truncate(0)
+    json.dump({"who": who(), "pid": os.getpid(), "since": time.time(), "command": _command()}, file)
+    file.flush()
+    return file
+
+
+def _command() -> str:
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
+
+
+def _holder(text: str) -> str:
+    try:
+        holder = json.loads(text)
+        since = datetime.fromtimestamp(holder["since"], UTC).astimezone().strftime("%H:%M:%S")
+        return (
+            f"{holder['who']} runs '{holder['command']}' on it"
+            f" (process {holder['pid']}, since {since})"
+        )
+    except (ValueError, KeyError, TypeError):
+        return "another run holds it"

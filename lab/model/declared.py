@@ -1,0 +1,78 @@
+"""What the lab's own files say besides the layers' sections, as pydantic models."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from lab.model.units import Duration
+
+NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+
+
+def host_name(value: str) -> str:
+    """A DNS label, because it becomes the hostname. Raises ValueError otherwise."""
+    if not NAME.match(value):
+        raise ValueError(
+            f"{value!r} is not a name: lower-case letters, digits and inner hyphens, at most 63"
+        )
+    return value
+
+
+Name = Annotated[str, AfterValidator(host_name)]
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Lifecycle(_Declared):
+    """How often a host is captured and drilled, and what a rebuild may cost."""
+
+    capture: Duration | None = None
+    drill: Duration | None = None
+    rto: Duration | None = Field(None, description="the longest a rebuild may take")
+    rpo: Duration | None = Field(None, description="the most work that may be lost")
+
+
+class Persona(_Declared):
+    """The engine's own keys of a persona file; the layers own the others."""
+
+    purpose: str = Field("", description="what hosts of this persona are for, in a sentence")
+    extends: tuple[str, ...] = Field((), description="personas this one builds on, first to last")
+    tags: tuple[Name, ...] = ()
+    vars: dict[str, Any] = Field({}, description="free values for templates")
+    protect: bool = Field(False, description="nothing may be destroyed, whatever the flags say")
+    lifecycle: Lifecycle = Lifecycle()
+
+
+class HostEntry(_Declared):
+    """The engine's own keys of a host in the inventory; anything else overlays its persona."""
+
+    persona: str
+    provider: str
+    address: str | None = Field(None, description="192.0.2.11/24; left out: the provider gives one")
+    after: tuple[str, ...] = Field((), description="hosts that are converged before this one")
+    tags: tuple[Name, ...] = ()
+    vars: dict[str, Any] = {}
+    protect: bool = False
+    lifecycle: Lifecycle = Lifecycle()
+
+
+class LabEntry(_Declared):
+    """``lab.yaml``."""
+
+    name: Name = Field(description="the lab's name; also the mark on everything it creates")
+    providers: dict[Name, dict[str, Any]] = Field(
+        description="where machines come from: a name and its kind"
+    )
+    capture: dict[str, Any] = Field({}, description="where captures are kept")
+    vars: dict[str, Any] = Field({}, description="free values for every template")
+
+
+class HostsFile(_Declared):
+    """``inventory/*.yaml``."""
+
+    hosts: dict[str, dict[str, Any]]
