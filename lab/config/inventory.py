@@ -71,6 +71,7 @@ class _Loading:
         self.reader = LabReader(root)
         self.sections = {s for layer in layers for s in layer.sections}
         self.personas: dict[str, Node] = {}
+        self.broken: set[str] = set()  # persona files that are there and say nothing
         self.purposes: dict[str, str] = {}
         self._resolved: dict[str, Node | None] = {}
         self._settings: dict[int, Persona] = {}
@@ -80,15 +81,15 @@ class _Loading:
     def run(self) -> Inventory:
         entry, lab_tree = self._lab()
         self._read_personas()
-        if not self.problems:
-            for name in self.personas:
-                self._resolve(name, ())
+        for name in self.personas:
+            self._resolve(name, ())
         hosts: dict[str, Host] = {}
         documents: dict[str, Node] = {}
         for name, node, place in self._host_nodes():
             made = self._host(name, node, place, entry, lab_tree)
             if made is not None:
                 hosts[name], documents[name] = made
+        self._check_unused_personas({h.persona for h in hosts.values()})
         self._check_after(hosts, documents)
         self._check_hosts(hosts, documents)
         if self.problems:
@@ -134,6 +135,7 @@ class _Loading:
                 self._tell(path.relative_to(self.root).as_posix(), f"{path.stem!r} is not a name")
             node = self._read(path)
             if node is None:
+                self.broken.add(path.stem)
                 continue
             self.personas[path.stem] = node
             own = {k: v.plain() for k, v in node.value.items() if k in PERSONA_KEYS}
@@ -162,6 +164,9 @@ class _Loading:
         extends = node.get("extends")
         for item in extends.value if extends and isinstance(extends.value, list) else ():
             parent = str(item.value)
+            if parent in self.broken:
+                good = False
+                continue
             if parent not in self.personas:
                 self._tell(
                     item.place, f"unknown persona {parent!r}{suggest(parent, self.personas)}"
@@ -259,6 +264,8 @@ class _Loading:
     def _persona_of(self, said: HostEntry, node: Node) -> Node | None:
         if said.persona in self.personas:
             return self._resolved.get(said.persona)
+        if said.persona in self.broken:
+            return None
         where = node.value["persona"].place
         self._tell(where, f"unknown persona {said.persona!r}{suggest(said.persona, self.personas)}")
         return None
@@ -287,7 +294,8 @@ class _Loading:
             key = (layer.name, *(id(n) for n in nodes))
             if key not in self._parts:
                 self._kept += [n for n in nodes if n is not None]
-                self._parts[key] = self._validate_layer(layer, reads, nodes, merged.place)
+                tree = _document_tree(dict(zip(reads, nodes, strict=True)), merged)
+                self._parts[key] = self._validate_layer(layer, tree)
             parts = self._parts[key]
             if parts is None:
                 good = False
@@ -295,12 +303,8 @@ class _Loading:
                 found[layer.name] = parts
         return found if good else None
 
-    def _validate_layer(
-        self, layer: Layer, reads: list[str], nodes: list[Node | None], place: Place
-    ) -> tuple[Part, ...] | None:
-        present = {s: n for s, n in zip(reads, nodes, strict=True) if n is not None}
-        tree = Node(present, place, {s: n.place for s, n in present.items()})
-        document = self._validate(layer.document, {s: n.plain() for s, n in present.items()}, tree)
+    def _validate_layer(self, layer: Layer, tree: Node) -> tuple[Part, ...] | None:
+        document = self._validate(layer.document, tree.plain(), tree)
         if document is None:
             return None
         try:
@@ -308,6 +312,19 @@ class _Loading:
         except ValidationError as error:
             self.problems += problems_of(error, layer.document, tree)
             return None
+
+    def _check_unused_personas(self, used: set[str]) -> None:
+        """What no host uses may be half of something, but what it says must be right."""
+        for name, persona in self._resolved.items():
+            if name in used or persona is None:
+                continue
+            for layer in self.layers:
+                sections = {s: persona.get(s) for s in layer.sections}
+                tree = _document_tree(sections, persona)
+                try:
+                    layer.document.model_validate(tree.plain(), context={"reader": self.reader})
+                except ValidationError as error:
+                    self.problems += problems_of(error, layer.document, tree, partial=True)
 
     def _check_after(self, hosts: dict[str, Host], documents: dict[str, Node]) -> None:
         for host in hosts.values():
@@ -319,6 +336,7 @@ class _Loading:
         for start in hosts:
             circle = _circle(start, hosts, done)
             if circle:
+                done.update(circle)
                 where = documents[circle[0]].find(("after",))
                 self._tell(where, f"hosts wait for each other: {' → '.join(circle)}")
 
@@ -340,6 +358,13 @@ class _Loading:
                                 f"{host.name} and {other[0]} both claim {claim.what}"
                                 f" (the other stands at {other[1]})",
                             )
+
+
+def _document_tree(sections: Mapping[str, Node | None], merged: Node) -> Node:
+    """The part of a host's document that one layer reads, with its places."""
+    present = {s: n for s, n in sections.items() if n is not None}
+    keys = {s: merged.keys.get(s, n.place) for s, n in present.items()}
+    return Node(present, merged.place, keys)
 
 
 def _circle(start: str, hosts: Mapping[str, Host], done: set[str]) -> list[str]:

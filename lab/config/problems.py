@@ -41,10 +41,17 @@ def suggest(word: str, known: typing.Iterable[str]) -> str:
     return f" (known: {', '.join(sorted(words))})" if 0 < len(words) <= 12 else ""  # noqa: PLR2004
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], tree: Node) -> list[Problem]:
-    """Every mistake, one a place: of a value that fits no variant only the nearest is told."""
+def problems_of(
+    error: ValidationError, model: type[BaseModel], tree: Node, *, partial: bool = False
+) -> list[Problem]:
+    """Every mistake, one a place: of a value that fits no variant only the nearest is told.
+
+    ``partial``: the tree may be half of something, so that what is missing is no mistake.
+    """
     found: dict[str, Problem] = {}
     for detail in error.errors(include_url=False, include_context=True):
+        if partial and detail["type"] == "missing":
+            continue
         path = tuple(detail["loc"])
         place = str(tree.find(path))
         found.setdefault(place, Problem(place, _say(detail, path, model)))

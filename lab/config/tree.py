@@ -19,10 +19,12 @@ from lab.errors import Problem
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_VALUES = 2_000_000
+MAX_DEPTH = 64
+MAX_SCALAR = 1024 * 1024
+_LONGEST_INT = 20
 _INT = re.compile(r"^[-+]?(0|[1-9][0-9]*)$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?)$")
 _LEADING_ZERO = re.compile(r"^[-+]?0[0-9]+$")
-_DEEP_LINE = re.compile(r"^\s*(?:[-?]\s+){100,}", re.MULTILINE)
 _CORE = "tag:yaml.org,2002:"
 MERGE_TAGS = ("!override", "!reset")
 
@@ -128,24 +130,24 @@ def read(path: Path, name: str) -> tuple[Node | None, list[Problem]]:
 
 
 def parse(text: str, name: str) -> tuple[Node | None, list[Problem]]:
-    """The tree of a YAML text. No Node (``None``) where the text is not YAML at all."""
-    if deep := _DEEP_LINE.search(text):
-        line = text.count("\n", 0, deep.start()) + 1
-        return None, [Problem(f"{name}:{line}:1", "lists nested too deeply")]
+    """The tree of a YAML text. No Node (``None``) where the text is not YAML at all.
+
+    Built from events, without recursion: PyYAML's composer overruns the C stack on deep input.
+    """
+    builder = _Builder(name)
     loader = yaml.CSafeLoader(text)
     try:
-        root = loader.get_single_node()
-    except RecursionError:
-        return None, [Problem(f"{name}:1:1", "values nested too deeply")]
+        while loader.check_event():
+            builder.take(loader.get_event())
+    except _TooMuch as error:
+        return None, [*builder.problems, error.problem]
     except yaml.MarkedYAMLError as error:
         return None, [_syntax_problem(error, name)]
     except yaml.YAMLError as error:
         return None, [Problem(f"{name}:1:1", f"not YAML: {' '.join(str(error).split())}")]
     finally:
         loader.dispose()
-    if root is None:
-        return Node({}, Place(name, 1, 1)), []
-    return _Builder(name).build(root)
+    return builder.root or Node({}, Place(name, 1, 1)), builder.problems
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
@@ -159,126 +161,174 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
     return Problem(where, f"not YAML: {said}")
 
 
+class _TooMuch(Exception):  # noqa: N818 (it ends the parsing, nothing more)
+    def __init__(self, place: Place, what: str) -> None:
+        super().__init__(what)
+        self.problem = Problem(str(place), what)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A collection that is still open; ``key`` is the mapping key whose value comes next."""
+
+    node: Node
+    key: str | None = None
+    at: Place | None = None
+    inherited: list[Node] = field(default_factory=list)
+    size: int = 1
+
+
 class _Builder:
-    """Turns PyYAML's node graph into Nodes, each graph node once."""
+    """Turns parser events into Nodes; what an alias names is one Node, however often it is used."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.problems: list[Problem] = []
-        self._made: dict[int, Node] = {}
+        self.root: Node | None = None
+        self._stack: list[_Frame] = []
+        self._anchors: dict[str, Node] = {}
         self._sizes: dict[int, int] = {}
-        self._open: set[int] = set()
 
-    def build(self, root: yaml.Node) -> tuple[Node | None, list[Problem]]:
-        try:
-            node = self._node(root)
-            size = self._size(node)
-        except RecursionError:
-            return None, [Problem(f"{self.name}:1:1", "values nested too deeply")]
-        if size > MAX_VALUES:
-            what = f"aliases here expand to {size} values, more than the {MAX_VALUES} allowed"
-            return None, [Problem(str(node.place), what)]
-        return node, self.problems
+    def take(self, event: yaml.Event) -> None:
+        """The next event of the parser."""
+        if isinstance(event, yaml.ScalarEvent):
+            self._scalar(event)
+        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            self._open(event)
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            self._close()
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event)
+        elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
+            self._tell(self._place(event), "one document a file: this '---' begins a second one")
 
-    def _place(self, node: yaml.Node) -> Place:
-        return Place(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
+    def _tell(self, place: Place, what: str) -> None:
+        self.problems.append(Problem(str(place), what))
 
-    def _node(self, node: yaml.Node) -> Node:
-        known = self._made.get(id(node))
-        if known is not None:
-            return known
-        place = self._place(node)
-        if id(node) in self._open:
-            self.problems.append(Problem(str(place), "an alias that contains itself"))
-            return Node(None, place)
-        self._open.add(id(node))
-        if isinstance(node, yaml.ScalarNode):
-            made = Node(self._scalar(node, place), place, tag=self._merge_tag(node))
-        elif isinstance(node, yaml.SequenceNode):
-            self._check_tag(node, f"{_CORE}seq")
-            made = Node([self._node(n) for n in node.value], place, tag=self._merge_tag(node))
-        elif isinstance(node, yaml.MappingNode):
-            made = self._mapping(node, place)
-        self._open.discard(id(node))
-        self._made[id(node)] = made
-        return made
+    def _place(self, event: yaml.Event) -> Place:
+        return Place(self.name, event.start_mark.line + 1, event.start_mark.column + 1)
 
-    def _mapping(self, node: yaml.MappingNode, place: Place) -> Node:
-        self._check_tag(node, f"{_CORE}map")
-        values: dict[str, Node] = {}
-        keys: dict[str, Place] = {}
-        inherited: list[Node] = []
-        for key_node, value_node in node.value:
-            at = self._place(key_node)
-            if key_node.tag == f"{_CORE}merge":
-                inherited += self._merged(self._node(value_node))
-                continue
-            if not isinstance(key_node, yaml.ScalarNode):
-                self.problems.append(Problem(str(at), "a key must be a plain word"))
-                continue
-            key = key_node.value
-            if key in values:
-                self.problems.append(
-                    Problem(str(at), f"{key!r} stands here twice (first on line {keys[key].line})")
-                )
-            values[key], keys[key] = self._node(value_node), at
-        for other in inherited:
+    def _open(self, event: yaml.CollectionStartEvent) -> None:
+        place = self._place(event)
+        if len(self._stack) >= MAX_DEPTH:
+            raise _TooMuch(place, f"values nested more than {MAX_DEPTH} deep")
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        core = f"{_CORE}map" if is_mapping else f"{_CORE}seq"
+        tag = event.tag or ""
+        if tag not in {"", "!", core, *MERGE_TAGS}:
+            self._unknown_tag(tag, place)
+        node = Node({} if is_mapping else [], place, tag=tag if tag in MERGE_TAGS else "")
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        self._stack.append(_Frame(node))
+
+    def _close(self) -> None:
+        frame = self._stack.pop()
+        node = frame.node
+        for other in frame.inherited:
             for key, value in other.value.items():
-                if key not in values:
-                    values[key], keys[key] = value, other.keys[key]
-        return Node(values, place, keys, tag=self._merge_tag(node))
+                if key not in node.value:
+                    node.value[key], node.keys[key] = value, other.keys[key]
+                    frame.size += self._sizes.get(id(value), 1)
+        self._sizes[id(node)] = frame.size
+        self._add(node, node.place)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        place = self._place(event)
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            self._tell(place, f"no anchor &{event.anchor} stands above this alias")
+            node = Node(None, place)
+        elif any(frame.node is node for frame in self._stack):
+            self._tell(place, "an alias that contains itself")
+            node = Node(None, place)
+        self._add(node, place)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        place = self._place(event)
+        if len(event.value) > MAX_SCALAR:
+            raise _TooMuch(place, f"{len(event.value)} characters in one value: name a file")
+        tag = event.tag or ""
+        node = Node(self._value(event, tag, place), place, tag=tag if tag in MERGE_TAGS else "")
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        self._add(node, place, plain_key="<<" if event.value == "<<" and _plain(event) else None)
+
+    def _add(self, node: Node, place: Place, plain_key: str | None = None) -> None:
+        """Put a finished value where it belongs: root, list, key or value."""
+        if not self._stack:
+            self.root = self.root or node
+            return
+        frame = self._stack[-1]
+        into = frame.node.value
+        frame.size += self._sizes.get(id(node), 1)
+        if frame.size > MAX_VALUES:
+            what = f"aliases expand to more than {MAX_VALUES} values here"
+            raise _TooMuch(frame.node.place, what)
+        if isinstance(into, list):
+            into.append(node)
+        elif frame.at is None:
+            frame.key, frame.at = self._key(node, plain_key, frame), place
+        else:
+            if frame.key == "<<" and frame.key not in frame.node.keys:
+                frame.inherited += self._merged(node)
+            elif frame.key is not None:
+                into[frame.key] = node
+            frame.key = frame.at = None
+
+    def _key(self, node: Node, plain_key: str | None, frame: _Frame) -> str | None:
+        """The key that a value stands for; ``"<<"`` merges and is entered nowhere."""
+        if plain_key is not None:
+            return plain_key
+        if isinstance(node.value, (dict, list, SecretName)):
+            self._tell(node.place, "a key must be a plain word")
+            return None
+        key = _key_text(node.value)
+        if key in frame.node.keys:
+            first = frame.node.keys[key].line
+            self._tell(node.place, f"{key!r} stands here twice (first on line {first})")
+        frame.node.keys[key] = node.place
+        return key
 
     def _merged(self, node: Node) -> list[Node]:
         if isinstance(node.value, dict):
             return [node]
         if isinstance(node.value, list) and all(isinstance(n.value, dict) for n in node.value):
             return list(node.value)
-        self.problems.append(Problem(str(node.place), "'<<' takes a mapping"))
+        self._tell(node.place, "'<<' takes a mapping")
         return []
 
-    def _merge_tag(self, node: yaml.Node) -> str:
-        return node.tag if node.tag in MERGE_TAGS else ""
+    def _unknown_tag(self, tag: str, place: Place) -> None:
+        shown = tag.replace(_CORE, "!!")
+        self._tell(place, f"unknown tag {shown}: !secret, !override, !reset exist")
 
-    def _check_tag(self, node: yaml.Node, core: str) -> None:
-        if node.tag not in {core, *MERGE_TAGS}:
-            self._unknown_tag(node)
-
-    def _unknown_tag(self, node: yaml.Node) -> None:
-        tag = node.tag.replace(_CORE, "!!")
-        self.problems.append(
-            Problem(str(self._place(node)), f"unknown tag {tag}: !secret, !override, !reset exist")
-        )
-
-    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
-        text: str = node.value
-        if node.tag == "!secret":
+    def _value(self, event: yaml.ScalarEvent, tag: str, place: Place) -> Any:
+        text: str = event.value
+        if tag == "!secret":
             return SecretName(text)
-        if (
-            (not node.tag.startswith(_CORE) and node.tag not in MERGE_TAGS)
-            or node.tag.startswith(_CORE + "python")
-            or node.tag == f"{_CORE}binary"
-        ):
-            self._unknown_tag(node)
-        if node.style is None:  # plain: quoted scalars are always strings
+        if tag not in {"", "!", f"{_CORE}str", *MERGE_TAGS}:
+            self._unknown_tag(tag, place)
+        if _plain(event) and tag != f"{_CORE}str":
             if text in {"", "~", "null"}:
                 return None
             if text in {"true", "false"}:
                 return text == "true"
-            if _INT.match(text):
-                return int(text) if len(text) < 30 else text  # noqa: PLR2004 (no number is so long)
+            if _INT.match(text) and len(text) < _LONGEST_INT:
+                return int(text)
             if _FLOAT.match(text) and not _LEADING_ZERO.match(text):
                 return float(text)
         placed = PlacedText(text)
         placed.place = place
         return placed
 
-    def _size(self, node: Node) -> int:
-        """How many values it holds when aliases are expanded."""
-        known = self._sizes.get(id(node))
-        if known is None:
-            inner = node.value
-            children = inner.values() if isinstance(inner, dict) else inner
-            nested = isinstance(inner, (dict, list))
-            known = 1 + (sum(self._size(n) for n in children) if nested else 0)
-            self._sizes[id(node)] = known
-        return known
+
+def _plain(event: yaml.ScalarEvent) -> bool:
+    """Whether it stands without quotes: quoted scalars are always strings."""
+    return not event.style
+
+
+def _key_text(value: Any) -> str:
+    """A key as it is written: ``8080:`` and ``true:`` are words when they are keys."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,336 @@
+"""A scripted lab: reports and events as a real one gives them, without any of its work."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lab import events
+from lab.api import HostStatus, LayerStatus, SavedPlan, Standing
+from lab.cli import main, session
+from lab.cli.text.look import ASCII, Look
+from lab.journal import RunRecord
+from lab.model.outcome import Failure, Finding, Outcome, PartReport, RunReport
+from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+
+LAYERS = ("l0_runway", "l1_image", "l2_instantiate", "l3_system", "l4_workload")
+DRIVERS = ("local", "debian", "qemu", "native", "compose")
+TITLES = dict(zip(LAYERS, ("runway", "image", "machine", "system", "workload"), strict=True))
+
+TEMPLATE = Change(
+    Action.CREATE,
+    "template debian-13-0a1b2c3d4e5f",
+    (
+        FieldDiff("base", None, "debian-13"),
+        FieldDiff("packages", None, ["docker.io", "docker-compose"]),
+    ),
+)
+MACHINE = Change(
+    Action.REPLACE,
+    "machine web1",
+    (FieldDiff("template", "debian-13-000000000000", "debian-13-0a1b2c3d4e5f"),),
+    reason="the template changed",
+    destroys="root disk, 2.1 GiB",
+    interrupts="web1 restarts",
+)
+MEMORY = Change(
+    Action.UPDATE, "memory", (FieldDiff("memory", "1GiB", "2GiB"),), interrupts="web1 restarts"
+)
+MOTD = Change(
+    Action.UPDATE,
+    "file /etc/motd",
+    (
+        FieldDiff(
+            "content",
+            "sha256:0011",
+            "sha256:aabb",
+            text="--- /etc/motd\n+++ /etc/motd\n@@ -1 +1 @@\n-hello\n+welcome [bold]home[/bold]",
+        ),
+        FieldDiff("mode", "0600", "0644"),
+    ),
+)
+PASSWORD = Change(
+    Action.UPDATE, "user ops", (FieldDiff("password", "old-secret", "new-secret", secret=True),)
+)
+OLD = Change(Action.DELETE, "workload old", (), reason="no longer declared")
+
+
+def part(host, layer, outcome=Outcome.UNCHANGED, *changes, **more):
+    name = LAYERS[layer]
+    plan = more.pop("plan", Plan(tuple(changes), predicted=more.pop("predicted", False)))
+    values = {"part": "", "driver": DRIVERS[layer], "seconds": 0.1 * (layer + 1), **more}
+    return PartReport(host=host, layer=name, outcome=outcome, plan=plan, **values)
+
+
+def plan_report(*parts, verb="plan", **more):
+    return RunReport(verb, "20250102T030405-abcdef", tuple(parts), more.pop("handed", {}), **more)
+
+
+def converged(host="web1", seconds=52.0):
+    made = (TEMPLATE.what,)
+    return plan_report(
+        part(host, 0),
+        part(host, 1, Outcome.CHANGED, TEMPLATE, applied=made, seconds=38.3),
+        part(host, 2),
+        part(host, 3, Outcome.CHANGED, MOTD, applied=(MOTD.what,)),
+        part(host, 4, part="start"),
+        verb="converge",
+        seconds=seconds,
+        handed={
+            host: {
+                "address": "127.0.0.1",
+                "port": 2222,
+                "user": "strata",
+                "identity_file": "/home/me/.local/state/strata/demo/keys/a very long name/id",
+                "urls": {"start": "http://127.0.0.1:18080/"},
+            }
+        },
+    )
+
+
+def pending(host="web1"):
+    return plan_report(
+        part(host, 0, plan=Plan(notes=("KVM is not usable here: software emulation",))),
+        part(host, 1, Outcome.PENDING, TEMPLATE),
+        part(host, 2, Outcome.PENDING, MACHINE),
+        part(host, 3, Outcome.PENDING, PASSWORD, MOTD, predicted=True),
+        part(host, 4, Outcome.PENDING, OLD, part="old"),
+        part(host, 4, part="start"),
+    )
+
+
+def harmless(host="web1"):
+    return plan_report(part(host, 0), part(host, 2, Outcome.PENDING, MEMORY))
+
+
+def nothing(*hosts):
+    return plan_report(*(part(h, layer) for h in hosts or ("web1",) for layer in range(5)))
+
+
+def failed(host="web1"):
+    why = Failure(
+        "DriverError",
+        "Unable to start the machine on web1: QEMU ended at once.",
+        hint="lab doctor host=web1",
+        command="qemu-system-x86_64 -name web1 -m 1024",
+        status=1,
+        lines=("qemu: could not open disk", "\x1b[31mred\x1b[0m"),
+    )
+    waits = Failure("After", "waits for l2_instantiate of web1")
+    return plan_report(
+        part(host, 0),
+        part(host, 1),
+        part(host, 2, Outcome.FAILED, MACHINE, failure=why),
+        part(host, 3, Outcome.BLOCKED, failure=waits, seconds=0.0),
+        verb="converge",
+        seconds=12.0,
+    )
+
+
+def blocked(host="web1"):
+    blocker = Blocker("port 18080 is in use", "process 4711 (nginx) listens on it", "kill 4711")
+    return plan_report(
+        part(host, 0, Outcome.BLOCKED, plan=Plan(blockers=(blocker,))),
+        part(host, 1, Outcome.BLOCKED, failure=Failure("After", "waits for l0_runway")),
+    )
+
+
+def stream(report):
+    """The events of a run with that report, a second apart."""
+    hosts = tuple(dict.fromkeys(p.host for p in report.parts))
+    at = 1_700_000_000.0
+    yield events.RunStarted(at, report.run, report.verb, hosts, LAYERS)
+    for p in report.parts:
+        at += 1
+        key = (p.host, p.layer, p.part)
+        yield events.PartStarted(at, *key, p.driver)
+        yield events.PartPlanned(at, *key, p.plan)
+        for index, change in enumerate(p.plan.changes if p.applied else (), 1):
+            count = len(p.plan.changes)
+            yield events.ChangeStarted(at, *key, change, index, count)
+            at += 11
+            yield events.Progress(at, *key, "unpacking base-files", 40 * 2**20, 120 * 2**20)
+            at += 1
+            yield events.ChangeEnded(at, *key, change, ok=True, seconds=12.0)
+        yield events.PartEnded(at, p)
+    yield events.RunEnded(at, report)
+
+
+class FakeLab:
+    """Answers as the facade does; remembers what it was asked."""
+
+    def __init__(self, root):
+        self.name = "demo"
+        self.root = Path(root)
+        self.layers = [SimpleNamespace(name=n, title=TITLES[n]) for n in LAYERS]
+        self.inventory = SimpleNamespace(hosts={"web1": SimpleNamespace(persona="web")})
+        self.planned = harmless()
+        self.done = converged()
+        self.doomed = plan_report(
+            part("web1", 2, Outcome.PENDING, replace(MACHINE, action=Action.DELETE)), verb="destroy"
+        )
+        self.error = None
+        self.calls = []
+        self.cancelled = False
+        self.during = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.calls.append(("close",))
+
+    def _run(self, verb, report, on_event, **asked):
+        self.calls.append((verb, asked))
+        if self.error is not None:
+            raise self.error
+        for event in stream(report):
+            on_event(event)
+        if self.during is not None:
+            self.during()
+        return report
+
+    def plan(self, *selectors, on_event=events.ignore, **asked):
+        return self._run("plan", self.planned, on_event, selectors=selectors, **asked)
+
+    def verify(self, *selectors, on_event=events.ignore, **asked):
+        report = replace(self.planned, verb="verify")
+        return self._run("verify", report, on_event, selectors=selectors, **asked)
+
+    def converge(self, *selectors, on_event=events.ignore, **asked):
+        return self._run("converge", self.done, on_event, selectors=selectors, **asked)
+
+    def apply(self, saved, *, on_event=events.ignore, **asked):
+        return self._run("apply", self.done, on_event, saved=saved, **asked)
+
+    def plan_destroy(self, *selectors, on_event=events.ignore, **asked):
+        return self._run("plan_destroy", self.doomed, on_event, selectors=selectors, **asked)
+
+    def destroy(self, *selectors, on_event=events.ignore, **asked):
+        report = plan_report(
+            part("web1", 2, Outcome.CHANGED, MACHINE, applied=("machine web1",)), verb="destroy"
+        )
+        return self._run("destroy", report, on_event, selectors=selectors, **asked)
+
+    def saved(self, report, *selectors, layer=None, through=True):
+        plans = {(p.host, p.layer, p.part): p.plan for p in report.parts}
+        return SavedPlan(self.name, layer, through, ("web1",), plans, "sources")
+
+    def select(self, *selectors):
+        return [SimpleNamespace(name="web1")]
+
+    def status(self):
+        return statuses()
+
+    def history(self, limit):
+        return records()[:limit]
+
+    def show(self, host):
+        return [
+            SimpleNamespace(path="machine.memory", value="1GiB", where="personas/web.yaml:12:3"),
+            SimpleNamespace(path="machine.cpu", value=2, where="inventory/hosts.yaml:4:20"),
+        ]
+
+    def explain(self, topic):
+        return f"{topic}: what it is."
+
+    def schema(self):
+        return {name: {"type": "object"} for name in ("persona", "hosts", "lab")}
+
+    def doctor(self, *selectors):
+        return findings()
+
+    def cancel(self):
+        self.cancelled = True
+
+
+def statuses():
+    at = 1_700_000_000.0
+    good = tuple(LayerStatus(n, Standing.CONVERGED, at, "unchanged") for n in LAYERS)
+    broken = (*good[:2], LayerStatus(LAYERS[2], Standing.FAILED, at, "failed"))
+    fresh = tuple(LayerStatus(n, Standing.DECLARED) for n in LAYERS)
+    return [
+        HostStatus("web1", "web", "box", good),
+        HostStatus("media-with-a-long-name-1", "media", "box", broken),
+        HostStatus("nas1", "storage-of-the-house", "box", fresh),
+        HostStatus("gone1", "web", "box", (), declared=False),
+    ]
+
+
+def records():
+    return [
+        RunRecord("r2", "converge", 1_700_000_000.0, 1_700_000_052.0, 0, "me@box", "1a2b3c4d5e6f",
+                  ("web1",), 7),
+        RunRecord("r1", "converge", 1_690_000_000.0, None, None, "me@box", None,
+                  ("web1", "nas1", "media1"), 0),
+    ]  # fmt: skip
+
+
+def findings():
+    return [
+        Finding("fail", "QEMU", "qemu-system-x86_64 is not there", "apt-get install qemu-kvm"),
+        Finding("pass", "disk", "84 GiB free in /home/me/.local/state"),
+        Finding("warn", "KVM", "/dev/kvm opens, but guests die at once: software emulation is used"
+                " instead, which is slower", "see lab explain l0"),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """The scripted lab, found by every command."""
+    fake = FakeLab(tmp_path)
+    monkeypatch.setattr(session, "Lab", SimpleNamespace(load=lambda root: fake))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+class Answers:
+    """A terminal on stdin that types these lines."""
+
+    def __init__(self, lines):
+        self.lines = list(lines)
+
+    def isatty(self):
+        return True
+
+    def readline(self):
+        return f"{self.lines.pop(0)}\n" if self.lines else ""
+
+
+@pytest.fixture
+def run(lab, monkeypatch, capsys):
+    """Run one command line; ``answers`` puts a person before the terminal."""
+
+    def call(*args, answers=None):
+        if answers is not None:
+            monkeypatch.setattr(sys, "stdin", Answers(answers))
+            monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+            monkeypatch.setenv("TERM", "dumb")
+        code = main.run(args)
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    return call
+
+
+@pytest.fixture(params=[80, 120])
+def look(request):
+    return Look(width=request.param)
+
+
+@pytest.fixture
+def ascii_look():
+    return Look(width=80, signs=ASCII)
+
+
+@pytest.fixture
+def scene():
+    """This module's makers of reports and events."""
+    return sys.modules[__name__]
