@@ -1,4 +1,4 @@
-"""What is claimed about speed, measured here and now, each beside a peer or a limit of this machine.
+"""What is claimed about speed, measured here and now, beside a peer or a limit of this machine.
 
     just bench                 all that needs no VM
     just bench --vm host=web1  also the no-op converge of a running demo, against bare ssh logins

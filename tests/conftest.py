@@ -38,7 +38,7 @@ def repository():
 
 
 def pytest_runtest_setup(item):
-    """Say what is missing instead of failing; in CI nothing is skipped for what can be installed."""
+    """Say what is missing instead of failing; in CI what can be installed must be there."""
     needs = {
         "vm": ("qemu-system-x86_64", "qemu-img", "mcopy", "ssh"),
         "build": ("mmdebstrap", "mcopy", "sfdisk", "qemu-img"),

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +45,8 @@ class Finished:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask the whole process group to end, then make it; reaps the child."""
     for sign, grace in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            pass
         try:
             process.wait(grace)
         except subprocess.TimeoutExpired:
@@ -151,6 +150,22 @@ def run(
     return finished
 
 
+class _Lines:
+    """Splits a stream into lines as it comes; a carriage return ends one, too."""
+
+    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def take(self, piece: bytes) -> None:
+        """More of the stream."""
+        if self._on_line is None:
+            return
+        *whole, self._rest = (self._rest + piece.replace(b"\r", b"\n")).split(b"\n")
+        for line in whole:
+            self._on_line(line.decode(errors="replace"))
+
+
 def _collect(
     process: subprocess.Popen[bytes],
     doing: str,
@@ -163,20 +178,12 @@ def _collect(
     ends = time.monotonic() + deadline
     assert process.stdout is not None  # noqa: S101 (opened above)
     assert process.stderr is not None  # noqa: S101
-    out, err, partial = bytearray(), bytearray(), bytearray()
+    out, err, lines = bytearray(), bytearray(), _Lines(on_line)
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         selector.register(process.stderr, selectors.EVENT_READ)
         while selector.get_map():
-            if cancelled is not None and cancelled.is_set():
-                raise Interrupted("Interrupted.", hint="the same command again; it resumes")
-            if time.monotonic() > ends:
-                tail = err.decode(errors="replace").splitlines()[-_KEPT_LINES:]
-                raise DeadlineExceeded(
-                    f"Unable to {doing}: not done after {deadline:.0f} s.",
-                    command=shown,
-                    lines=tail,
-                )
+            _check(ends, deadline, doing, shown, cancelled, err)
             for key, _ in selector.select(_TICK):
                 piece = os.read(key.fd, 65536)
                 if not piece:
@@ -185,17 +192,28 @@ def _collect(
                     out += piece
                 else:
                     err += piece
-                    if on_line is not None:
-                        partial += piece.replace(b"\r", b"\n")
-                        *whole, rest = bytes(partial).split(b"\n")
-                        partial = bytearray(rest)
-                        for line in whole:
-                            on_line(line.decode(errors="replace"))
+                    lines.take(piece)
     while process.poll() is None:  # both pipes closed, the process still ending
-        if time.monotonic() > ends:
-            raise DeadlineExceeded(f"Unable to {doing}: not done after {deadline:.0f} s.")
-        try:
+        _check(ends, deadline, doing, shown, cancelled, err)
+        with suppress(subprocess.TimeoutExpired):
             process.wait(_TICK)
-        except subprocess.TimeoutExpired:
-            continue
     return bytes(out), bytes(err)
+
+
+def _check(
+    ends: float,
+    deadline: float,
+    doing: str,
+    shown: str,
+    cancelled: threading.Event | None,
+    err: bytearray,
+) -> None:
+    """Raise where the user asked to stop or the time is up."""
+    if cancelled is not None and cancelled.is_set():
+        raise Interrupted("Interrupted.", hint="the same command again; it resumes")
+    if time.monotonic() > ends:
+        raise DeadlineExceeded(
+            f"Unable to {doing}: not done after {deadline:.0f} s.",
+            command=shown,
+            lines=err.decode(errors="replace").splitlines()[-_KEPT_LINES:],
+        )

@@ -1,33 +1,33 @@
-"""One persistent POSIX shell on a host: the system's OpenSSH, or a local one, framed commands."""
+"""One persistent POSIX shell on a host: the system's OpenSSH, or a local one, framed commands.
+
+The host needs sshd, a POSIX sh, and head, dd and cat of coreutils or busybox: nothing is copied
+there. A command that loses its connection may still run to its end on the host.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
+from lab.clients.shell_session import Command, OverdueError, Session, SessionEndedError
+from lab.clients.shell_ssh import (
+    Endpoint,
+    command_line,
+    explain,
+    known_hosts,
+    write_known_hosts,
+)
+from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """How to get a shell.
+__all__ = ["Endpoint", "Reply", "Shell", "Shells", "shells"]
 
-    Attributes:
-        name: The host's name, for messages.
-        kind: ``"ssh"``, or ``"local"`` for this machine (tests, and this machine as a host).
-        host_key: ``"ssh-ed25519 AAAA…"``: the only key that is accepted. ``None``: the user's own
-            known_hosts decides (strictly).
-        identity_file: A private key to offer, or ``None`` for the user's agent and configuration.
-    """
-
-    name: str
-    kind: Literal["ssh", "local"] = "ssh"
-    address: str = ""
-    port: int = 22
-    user: str = ""
-    host_key: str | None = None
-    identity_file: str | None = None
+_TICK = 0.2
+_PIECE = 65536
+_KEPT_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,26 @@ class Reply:
         """Standard output as text."""
         return self.stdout.decode(errors="replace")
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The last lines of standard error."""
+        return _lines(self.stderr)
+
+
+def _lines(stderr: bytes) -> tuple[str, ...]:
+    text = stderr.decode(errors="replace").replace("\r", "\n")
+    return tuple(line for line in text.splitlines() if line.strip())[-_KEPT_LINES:]
+
 
 class Shell:
-    """One session with one host. Commands of several threads take turns."""
+    """The sessions with one host. Commands of several threads take turns."""
+
+    def __init__(self, endpoint: Endpoint, runtime: Path, cancelled: threading.Event) -> None:
+        self.endpoint = endpoint
+        self._known = known_hosts(endpoint, runtime)
+        self._cancelled = cancelled
+        self._sessions: dict[bool, Session] = {}
+        self._turn = threading.Lock()
 
     def run(
         self,
@@ -78,23 +95,137 @@ class Shell:
             DriverError: the script failed (with ``check``).
             DeadlineExceeded, Interrupted.
         """
-        raise NotImplementedError
+        if "\0" in script:
+            raise ValueError("a script holds no NUL")
+        if isinstance(stdin, bytes):
+            whole = stdin
+            stdin_size = len(whole)
+            stdin = (whole[i : i + _PIECE] for i in range(0, stdin_size, _PIECE))
+        elif stdin_size is None:
+            raise ValueError("an iterable stdin needs its stdin_size")
+        command = Command(script.encode() + b"\n", stdin, stdin_size, deadline, on_sent)
+        self._take_turn()
+        try:
+            status, out, err = self._exchange(command, doing, as_root=root)
+        finally:
+            self._turn.release()
+        reply = Reply(status, out, err)
+        if check and status != 0:
+            raise self._failed(reply, doing, hint)
+        return reply
 
     def close(self) -> None:
-        """End the session. May be called twice."""
-        raise NotImplementedError
+        """End the sessions. May be called twice."""
+        for root in list(self._sessions):
+            self._drop(root)
+        if self._known is not None:
+            self._known.unlink(missing_ok=True)
+
+    def _take_turn(self) -> None:
+        while not self._turn.acquire(timeout=_TICK):
+            if self._cancelled.is_set():
+                raise Interrupted("Interrupted.", hint="the same command again; it resumes")
+
+    def _exchange(self, command: Command, doing: str, *, as_root: bool) -> tuple[int, bytes, bytes]:
+        root = as_root and self.endpoint.user != "root"
+        name = self.endpoint.name
+        try:
+            return self._session(root).run(command, self._cancelled)
+        except SessionEndedError as ended:
+            self._drop(root)
+            why = explain(self.endpoint, ended.status, ended.noise)
+            kind = DriverError if why.reached else TransportError
+            raise kind(
+                f"Unable to {doing} on {name}: {why.cause}.",
+                hint=why.hint,
+                status=ended.status,
+                lines=_lines(ended.noise.encode()),
+            ) from ended
+        except OverdueError as overdue:
+            self._drop(root)
+            lines = _lines(overdue.stderr)
+            if overdue.started:
+                raise DeadlineExceeded(
+                    f"Unable to {doing} on {name}: not done after {command.deadline:.0f} s.",
+                    lines=lines,
+                ) from overdue
+            raise TransportError(
+                f"Unable to {doing} on {name}: no answer within {command.deadline:.0f} s.",
+                hint=f"lab status host={name}",
+                lines=lines,
+            ) from overdue
+        except FileNotFoundError as missing:
+            raise DriverError(
+                f"Unable to {doing} on {name}: {missing.filename} is not installed here.",
+                hint="lab doctor",
+            ) from missing
+        except BaseException:
+            self._drop(root)
+            raise
+
+    def _session(self, root: bool) -> Session:  # noqa: FBT001 (the key of the table)
+        session = self._sessions.get(root)
+        if session is not None and session.alive:
+            return session
+        self._drop(root)
+        if self._known is not None:
+            write_known_hosts(self.endpoint, self._known)
+        session = Session(command_line(self.endpoint, self._known, root=root))
+        self._sessions[root] = session
+        return session
+
+    def _drop(self, root: bool) -> None:  # noqa: FBT001
+        session = self._sessions.pop(root, None)
+        if session is not None:
+            session.end()
+
+    def _failed(self, reply: Reply, doing: str, hint: str) -> DriverError:
+        lines = reply.lines
+        last = lines[-1].strip().rstrip(".") if lines else f"it ended with status {reply.status}"
+        return DriverError(
+            f"Unable to {doing} on {self.endpoint.name}: {last}.",
+            hint=hint,
+            status=reply.status,
+            lines=lines,
+        )
 
 
 class Shells:
     """A pool: one :class:`Shell` an endpoint, opened on first use, reopened when it broke."""
 
     def __init__(self, runtime: Path, cancelled: threading.Event) -> None:
-        raise NotImplementedError
+        self._runtime = runtime
+        self._cancelled = cancelled
+        self._shells: dict[Endpoint, Shell] = {}
+        self._lock = threading.Lock()
 
     def to(self, endpoint: Endpoint) -> Shell:
         """The shell of that endpoint; connects at the first command, not here."""
-        raise NotImplementedError
+        with self._lock:
+            shell = self._shells.get(endpoint)
+            if shell is None:
+                shell = self._shells[endpoint] = Shell(endpoint, self._runtime, self._cancelled)
+            return shell
 
     def close(self) -> None:
         """Close all."""
-        raise NotImplementedError
+        with self._lock:
+            shells = list(self._shells.values())
+            self._shells.clear()
+        for shell in shells:
+            with contextlib.suppress(OSError):
+                shell.close()
+
+
+class _Place(Protocol):
+    """What :func:`shells` needs of a workspace."""
+
+    @property
+    def runtime(self) -> Path: ...
+    @property
+    def cancelled(self) -> threading.Event: ...
+
+
+def shells(workspace: _Place) -> Shells:
+    """The pool that all layers of a run share: ``workspace.resource(shells)``."""
+    return Shells(workspace.runtime, workspace.cancelled)

@@ -137,8 +137,8 @@ def parse(text: str, name: str) -> tuple[Node | None, list[Problem]]:
     builder = _Builder(name)
     loader = yaml.CSafeLoader(text)
     try:
-        while loader.check_event():
-            builder.take(loader.get_event())
+        while (event := loader.get_event()) is not None:
+            builder.take(event)
     except _TooMuch as error:
         return None, [*builder.problems, error.problem]
     except yaml.MarkedYAMLError as error:
@@ -206,7 +206,9 @@ class _Builder:
         self.problems.append(Problem(str(place), what))
 
     def _place(self, event: yaml.Event) -> Place:
-        return Place(self.name, event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = event.start_mark
+        line, column = (mark.line, mark.column) if mark is not None else (0, 0)
+        return Place(self.name, line + 1, column + 1)
 
     def _open(self, event: yaml.CollectionStartEvent) -> None:
         place = self._place(event)
@@ -235,7 +237,7 @@ class _Builder:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         place = self._place(event)
-        node = self._anchors.get(event.anchor)
+        node = self._anchors.get(event.anchor or "")
         if node is None:
             self._tell(place, f"no anchor &{event.anchor} stands above this alias")
             node = Node(None, place)

@@ -93,10 +93,11 @@ def converged(host="web1", seconds=52.0):
 
 
 def pending(host="web1"):
+    machine = replace(MACHINE, what=f"machine {host}", interrupts=f"{host} restarts")
     return plan_report(
         part(host, 0, plan=Plan(notes=("KVM is not usable here: software emulation",))),
         part(host, 1, Outcome.PENDING, TEMPLATE),
-        part(host, 2, Outcome.PENDING, MACHINE),
+        part(host, 2, Outcome.PENDING, machine),
         part(host, 3, Outcome.PENDING, PASSWORD, MOTD, predicted=True),
         part(host, 4, Outcome.PENDING, OLD, part="old"),
         part(host, 4, part="start"),

@@ -115,7 +115,12 @@ class RealLab:
             self._ssh += ["-o", "HostKeyAlias=web1", "-o", "StrictHostKeyChecking=yes"]
             self._ssh += ["-o", "BatchMode=yes", f"{values['user']}@{values['address']}"]
         done = subprocess.run(
-            [*self._ssh, "sudo sh -s"], input=command, capture_output=True, text=True, timeout=300
+            [*self._ssh, "sudo sh -s"],
+            input=command,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stderr
         return done.stdout

@@ -76,9 +76,9 @@ def test_disjoint_hosts_are_locked_side_by_side(tmp_path):
 
 def test_all_or_none(tmp_path):
     with locked(tmp_path, ["b"], "converge"):
-        with pytest.raises(Locked, match="Unable to converge b: .*process"):
-            with locked(tmp_path, ["a", "b"], "converge"):
-                pass
+        both = locked(tmp_path, ["a", "b"], "converge")
+        with pytest.raises(Locked, match=r"Unable to converge b: .*process"), both:
+            pass
         with locked(tmp_path, ["a"], "converge"):
             pass
 

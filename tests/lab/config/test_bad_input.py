@@ -51,15 +51,19 @@ CASES = {
             "  b: {persona: web, provider: box, box: {port: 80}}\n"
         },
         [
-            "inventory/hosts.yaml:3:42: b and a both claim port 80"
-            " (the other stands at inventory/hosts.yaml:2:42)"
+            (
+                "inventory/hosts.yaml:3:42: b and a both claim port 80"
+                " (the other stands at inventory/hosts.yaml:2:42)"
+            ),
         ],
     ),
     "shell characters in a host name": (
         {"inventory/hosts.yaml": 'hosts:\n  "x; rm -rf /": {persona: web, provider: box}\n'},
         [
-            "inventory/hosts.yaml:2:3: 'x; rm -rf /' is not a name:"
-            " lower-case letters, digits and inner hyphens, at most 63"
+            (
+                "inventory/hosts.yaml:2:3: 'x; rm -rf /' is not a name:"
+                " lower-case letters, digits and inner hyphens, at most 63"
+            ),
         ],
     ),
     "extends in a circle": (
@@ -78,8 +82,10 @@ CASES = {
         {"personas/web.yaml": "box: !!python/object/apply:os.system [id]\n"},
         [
             "personas/web.yaml:1:1: a mapping (key: value) is expected here, not a list",
-            "personas/web.yaml:1:6: unknown tag !!python/object/apply:os.system:"
-            " !secret, !override, !reset exist",
+            (
+                "personas/web.yaml:1:6: unknown tag !!python/object/apply:os.system:"
+                " !secret, !override, !reset exist"
+            ),
         ],
     ),
     "not YAML": (
@@ -93,8 +99,10 @@ CASES = {
     "a file outside the lab": (
         {"personas/web.yaml": "box: {file: ../../etc/passwd}\n"},
         [
-            "personas/web.yaml:1:7: '../../etc/passwd': a file of this lab is named by a path"
-            " inside it, without '..'"
+            (
+                "personas/web.yaml:1:7: '../../etc/passwd': a file of this lab is named by a path"
+                " inside it, without '..'"
+            ),
         ],
     ),
     "a list where a mapping belongs": (

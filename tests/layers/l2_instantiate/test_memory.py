@@ -62,7 +62,9 @@ def observations(draw: st.DrawFn) -> Observed:
     )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(found=observations(), extra=st.sets(NAMES), absent=st.booleans())
 def test_whatever_is_found_one_converge_is_enough(
     *, found: Observed, extra: set[str], absent: bool, workspace: Workspace, make_host: Any

@@ -19,12 +19,14 @@ from typing import Any
 
 import pytest
 
+from lab.errors import DeadlineExceeded
 from lab.layer import Workspace
 from layers.l2_instantiate import planner
 from layers.l2_instantiate.drivers.qemu import QemuDriver, process
 from layers.l2_instantiate.drivers.qemu.folder import Folder
 from layers.l2_instantiate.drivers.qemu.images import read_header
 from layers.l2_instantiate.drivers.qemu.network import pick_port
+from layers.l2_instantiate.drivers.qemu.power import Patience
 from layers.l2_instantiate.spec import Inputs
 
 TEMPLATE = os.environ.get("STRATA_TEST_TEMPLATE", "")
@@ -174,6 +176,12 @@ def test_killed_and_more_memory_and_a_larger_root_in_one_boot(real: Real) -> Non
     real.converge()
     real.process().kill()
     assert [c.what for c in real.plan().changes] == ["power"]
+    impatient = QemuDriver(real.workspace, Patience(boot=1.0))
+    with pytest.raises(DeadlineExceeded, match="after 1 s it runs, and its SSH is silent"):
+        impatient.apply(real.target(), real.plan().changes[0])
+    assert [c.what for c in real.plan().changes] == ["boot"]
+    real.process().kill()
+
     real.declare(memory="1280MiB", disks={"root": {"size": "7GiB"}})
     assert real.converge() == ["update disk root", "update machine", "update power"]
     assert int(real.run("grep MemTotal /proc/meminfo").split()[1]) > 1.1 * 1024**2

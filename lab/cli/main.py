@@ -1,0 +1,122 @@
+"""The entry point: the table of commands, and the one place where failures become exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from lab.cli.lazy import Commands, Lazy
+from lab.cli.options import Settings, common
+
+if TYPE_CHECKING:
+    from lab.cli import failures, shells
+else:
+    failures = Lazy("lab.cli.failures")
+    shells = Lazy("lab.cli.shells")
+
+TABLE = {
+    "validate": ("lab.cli.checks:validate", "Check the lab's files; touch nothing else."),
+    "plan": ("lab.cli.runs:plan", "Show what would change; change nothing."),
+    "converge": ("lab.cli.runs:converge", "Bring hosts to what is declared."),
+    "verify": ("lab.cli.runs:verify", "Look whether everything is as declared."),
+    "status": ("lab.cli.queries:status", "Show how every host stood at its last run."),
+    "show": ("lab.cli.queries:show", "Show a host's values and where each one comes from."),
+    "history": ("lab.cli.queries:history", "List the last runs: who, when, what came of it."),
+    "destroy": ("lab.cli.runs:destroy", "Remove hosts; durable data only when asked to."),
+    "doctor": ("lab.cli.checks:doctor", "Check this machine, and say what mends it."),
+    "schema": ("lab.cli.checks:schema", "Print the JSON Schemas of the lab's files."),
+    "explain": ("lab.cli.queries:explain", "Explain a layer, a driver, a key or an exit code."),
+    "completion": ("lab.cli.setup:completion", "Print the completion script of a shell."),
+    "autostart": ("lab.cli.setup:autostart", "Start the lab's machines when this machine boots."),
+}
+
+EXAMPLES = """\b
+Start here:
+  lab validate                  are the files right?
+  lab plan                      what would happen?
+  lab converge                  make it so (asks first)
+  lab status                    how does everything stand?
+
+\b
+One host, one layer:
+  lab plan host=web1
+  lab converge l3 tag=web       only the system layer of the hosts tagged web
+  lab explain l3
+
+Every command tells more with --help; docs/cli.md is the whole reference."""
+
+
+@click.group(
+    cls=Commands,
+    table=TABLE,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Bring every machine of a home lab to what its files declare.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+)
+@click.version_option(package_name="strata-lab", prog_name="lab", message="%(prog)s %(version)s")
+@common
+def cli() -> None:
+    """The group itself does nothing; its flags land in the settings."""
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code. Every failure has been told by then."""
+    settings = Settings()
+    harden_streams()
+    if "_LAB_COMPLETE" in os.environ:
+        shells.register()
+    try:
+        code = cli.main(
+            args=None if args is None else list(args),
+            prog_name="lab",
+            standalone_mode=False,
+            obj=settings,
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon_stdout()
+        return 0
+    except click.exceptions.NoArgsIsHelpError as asked:
+        click.echo(asked.format_message())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (this is the one place)
+        with contextlib.suppress(BrokenPipeError):
+            return failures.tell(error, settings)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def harden_streams() -> None:
+    """Let no character of user or remote text stop a message from being printed."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def abandon_stdout() -> None:
+    """The reader of stdout has gone (``| head``): write the rest nowhere, without complaint."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def main() -> None:
+    """``lab``, as installed."""
+    code = run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon_stdout()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

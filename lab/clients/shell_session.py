@@ -1,0 +1,202 @@
+"""One running session: a process whose pipes carry framed commands and framed answers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from lab.errors import Interrupted
+
+_TICK = 0.2
+_PIECE = 65536
+_GRACE = 2.0
+
+
+class SessionEndedError(Exception):
+    """The process behind the session ended; ``noise`` is what it wrote outside of answers."""
+
+    def __init__(self, status: int | None, noise: str) -> None:
+        super().__init__(noise)
+        self.status = status
+        self.noise = noise
+
+
+class OverdueError(Exception):
+    """The command was not done in time; ``started`` tells whether the host began with it."""
+
+    def __init__(self, *, started: bool, stderr: bytes) -> None:
+        super().__init__()
+        self.started = started
+        self.stderr = stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What goes over in one frame.
+
+    ``size`` is the exact count of bytes that ``stdin`` yields.
+    """
+
+    script: bytes
+    stdin: Iterable[bytes]
+    size: int
+    deadline: float
+    on_sent: Callable[[int], None] | None = None
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One of the two streams that come back: finds the command's part between its marks."""
+
+    nonce: bytes
+    before: bytearray = field(default_factory=bytearray)
+    body: bytearray = field(default_factory=bytearray)
+    started: bool = False
+    status: int | None = None
+    _searched: int = 0
+
+    def take(self, piece: bytes) -> None:
+        if not self.started:
+            self.before += piece
+            at = self.before.find(self.nonce + b"\n")
+            if at < 0:
+                return
+            self.started = True
+            piece = bytes(self.before[at + len(self.nonce) + 1 :])
+            del self.before[at:]
+        self.body += piece
+        mark = b"\n" + self.nonce + b" "
+        at = self.body.find(mark, self._searched)
+        self._searched = max(0, len(self.body) - len(mark))
+        if at >= 0:
+            self._searched = at
+            end = self.body.find(b"\n", at + len(mark))
+            if end >= 0:
+                self.status = int(self.body[at + len(mark) : end])
+                del self.body[at:]
+
+
+class Session:
+    """A process that was started for one host and one user. One thread at a time."""
+
+    def __init__(self, argv: list[str]) -> None:
+        """Start it. Raises OSError where the program is missing."""
+        # a session of its own: Ctrl-C at the terminal must not reach it before we decide
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None  # noqa: S101 (opened above)
+        os.set_blocking(self._process.stdin.fileno(), False)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def run(self, command: Command, cancelled: threading.Event) -> tuple[int, bytes, bytes]:
+        """Exchange one command for (status, stdout, stderr).
+
+        After any exception the session is out of step and MUST be ended.
+
+        Raises:
+            SessionEndedError, OverdueError, Interrupted; ValueError where ``size`` was wrong.
+        """
+        nonce = secrets.token_hex(16).encode()
+        out, err = _Stream(nonce), _Stream(nonce)
+        pieces = self._pieces(nonce, command)
+        ends = time.monotonic() + command.deadline
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        assert self._process.stderr is not None  # noqa: S101
+        waiting = memoryview(b"")
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdin, selectors.EVENT_WRITE)
+            selector.register(self._process.stdout, selectors.EVENT_READ, out)
+            selector.register(self._process.stderr, selectors.EVENT_READ, err)
+            while out.status is None or err.status is None:
+                if cancelled.is_set():
+                    raise Interrupted("Interrupted.", hint="the same command again; it resumes")
+                if time.monotonic() > ends:
+                    raise OverdueError(started=out.started, stderr=bytes(err.body))
+                for key, _ in selector.select(_TICK):
+                    if key.data is not None:
+                        self._receive(key, selector, out, err)
+                        continue
+                    if not waiting:
+                        waiting = memoryview(next(pieces, b""))
+                    if not waiting:
+                        selector.unregister(key.fileobj)
+                        continue
+                    try:
+                        waiting = waiting[os.write(key.fd, waiting[:_PIECE]) :]
+                    except BlockingIOError:
+                        continue
+                    except BrokenPipeError:
+                        selector.unregister(key.fileobj)  # what it wrote before tells why
+        return out.status, bytes(out.body), bytes(err.body)
+
+    def _receive(
+        self,
+        key: selectors.SelectorKey,
+        selector: selectors.BaseSelector,
+        out: _Stream,
+        err: _Stream,
+    ) -> None:
+        piece = os.read(key.fd, _PIECE)
+        if piece:
+            key.data.take(piece)
+            return
+        selector.unregister(key.fileobj)
+        if out.status is not None and err.status is not None:
+            return
+        readers = [k for k in selector.get_map().values() if k.data is not None]
+        if readers:
+            return  # the other stream may still hold the reason
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE)
+        noise = bytes(err.before + err.body).decode(errors="replace")
+        raise SessionEndedError(self._process.poll(), noise)
+
+    @staticmethod
+    def _pieces(nonce: bytes, command: Command) -> Iterator[bytes]:
+        yield b"%s %d %d\n%s" % (nonce, len(command.script), command.size, command.script)
+        sent = 0
+        for piece in command.stdin:
+            if not piece:
+                continue
+            sent += len(piece)
+            if sent > command.size:
+                break
+            yield piece
+            if command.on_sent is not None:
+                command.on_sent(sent)
+        if sent != command.size:
+            raise ValueError(f"stdin gave {sent} bytes where {command.size} were announced")
+
+    def end(self) -> None:
+        """End the process and its children here. May be called twice."""
+        process = self._process
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            if process.poll() is not None:
+                return
+            # a group that became root through sudo is not ours to signal: the closed pipes end it
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)

@@ -1,0 +1,228 @@
+"""How a shell on a host is opened: the command line, and ssh's complaints in plain words."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+_CONNECT_TIMEOUT = 30  # an emulated guest under load needs seconds for the key exchange
+
+# Reads one framed command after the other: "<nonce> <script bytes> <stdin bytes>\n<script><stdin>".
+# dd with a full block reads exactly the script and nothing of what follows it (busybox's head -c
+# reads ahead); head may read ahead in the input, as nothing follows it before our answer. `cat`
+# takes what the script left unread. Both streams carry the nonce before and after the script's
+# own output, so nothing is stored on the host and any bytes may stand between.
+# One line without quotes, backslashes and exclamation marks: any login shell passes it on.
+_LOOP = (
+    "PATH=$PATH:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL; umask 022; cd /; "
+    "while read -r n k z; do "
+    "s=$(dd bs=$k count=1 iflag=fullblock 2>/dev/null); "
+    'echo "$n"; echo "$n" >&2; '
+    'if [ "$z" = 0 ]; then ( eval "$s" ) </dev/null; r=$?; else '
+    'head -c "$z" | { ( eval "$s" ); r=$?; cat >/dev/null; exit "$r"; }; r=$?; fi; '
+    'echo; echo "$n $r"; { echo; echo "$n $r"; } >&2; done'
+)
+_ROOT_MARK = "strata-root"
+_AS_ROOT = (
+    'if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; '
+    f"if command -v sudo >/dev/null 2>&1; then echo {_ROOT_MARK} sudo >&2; "
+    'exec sudo -n sh -c "$1"; fi; '
+    f"if command -v doas >/dev/null 2>&1; then echo {_ROOT_MARK} doas >&2; "
+    'exec doas -n sh -c "$1"; fi; '
+    f"echo {_ROOT_MARK} none >&2; exit 1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How to get a shell.
+
+    Attributes:
+        name: The host's name, for messages.
+        kind: ``"ssh"``, or ``"local"`` for this machine (tests, and this machine as a host).
+        host_key: ``"ssh-ed25519 AAAA…"``: the only key that is accepted. ``None``: the user's own
+            known_hosts decides (strictly).
+        identity_file: A private key to offer, or ``None`` for the user's agent and configuration.
+    """
+
+    name: str
+    kind: Literal["ssh", "local"] = "ssh"
+    address: str = ""
+    port: int = 22
+    user: str = ""
+    host_key: str | None = None
+    identity_file: str | None = None
+
+
+def known_hosts(endpoint: Endpoint, runtime: Path) -> Path | None:
+    """The private file that holds the one accepted key; ``None`` where the user's decides."""
+    if endpoint.kind == "local" or endpoint.host_key is None:
+        return None
+    mark = hashlib.sha256(f"{endpoint}".encode()).hexdigest()[:16]
+    return runtime / f"known-{os.getpid()}-{mark}"
+
+
+def write_known_hosts(endpoint: Endpoint, path: Path) -> None:
+    """Write that file, readable by this user only."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{_alias(endpoint)} {endpoint.host_key}\n")
+
+
+def command_line(endpoint: Endpoint, known: Path | None, *, root: bool) -> list[str]:
+    """What to run for a session, as root or as the login user."""
+    program = ["sh", "-c", _AS_ROOT, "strata", _LOOP] if root else ["sh", "-c", _LOOP]
+    if endpoint.kind == "local":
+        return program
+    options = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "ConnectTimeout": str(_CONNECT_TIMEOUT),
+        "ServerAliveInterval": "15",
+        "ServerAliveCountMax": "4",
+        "LogLevel": "ERROR",
+        "RequestTTY": "no",
+        "RemoteCommand": "none",
+        "ClearAllForwardings": "yes",
+    }
+    if known is not None:
+        options |= {
+            "UserKnownHostsFile": str(known),
+            "GlobalKnownHostsFile": "/dev/null",
+            "HostKeyAlias": _alias(endpoint),
+            "CheckHostIP": "no",
+            "UpdateHostKeys": "no",
+            "ControlPath": "none",  # a connection that is open already was checked by other rules
+        }
+    if endpoint.identity_file is not None:
+        options["IdentitiesOnly"] = "yes"
+    argv = ["ssh", *(f"-o{name}={value}" for name, value in options.items())]
+    argv += ["-p", str(endpoint.port)] if endpoint.port != 22 or known is not None else []  # noqa: PLR2004 (ssh's own default)
+    argv += ["-l", endpoint.user] if endpoint.user else []
+    argv += ["-i", endpoint.identity_file] if endpoint.identity_file is not None else []
+    return [*argv, "--", endpoint.address or endpoint.name, f"exec {shlex.join(program)}"]
+
+
+def _alias(endpoint: Endpoint) -> str:
+    return f"strata-{endpoint.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Why a session did not come about or ended: the cause, and the next command."""
+
+    cause: str
+    hint: str
+    reached: bool = False
+
+
+_WORDS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"IDENTIFICATION HAS CHANGED",
+        "it shows another host key than the one on record; somebody rebuilt it, or sits in between",
+        "find out which; a key changed on purpose: {forget}",
+    ),
+    (
+        r"host key is known for|Host key verification failed",
+        "its host key is not the one on record",
+        "{learn}",
+    ),
+    (
+        r"UNPROTECTED PRIVATE KEY|bad permissions",
+        "ssh refuses the private key, as others may read it",
+        "chmod 600 {key}",
+    ),
+    (
+        r"Permission denied|Too many authentication failures",
+        "it does not let {user} in with the keys that were offered",
+        "{login}",
+    ),
+    (
+        r"Could not resolve hostname|Name or service not known",
+        "the name {address} has no address",
+        "give the host an address: in inventory/hosts.yaml",
+    ),
+    (
+        r"Connection refused",
+        "nothing listens on {address} port {port}",
+        "lab status {name}",
+    ),
+    (
+        r"timed out|Timeout, server|not responding",
+        "{address} port {port} does not answer",
+        "lab status {name}",
+    ),
+    (
+        r"No route to host|Network is unreachable|Host is down",
+        "there is no way to {address}",
+        "ping {address}",
+    ),
+    (
+        r"Bad configuration option|Bad owner or permissions|terminating, \d+ bad",
+        "ssh's own configuration is wrong: {last}",
+        "ssh -G {address}",
+    ),
+)
+
+
+def explain(endpoint: Endpoint, status: int | None, noise: str) -> Complaint:
+    """Put into words why a session ended, from its exit status and what it wrote."""
+    lines = [line.strip() for line in noise.splitlines() if line.strip()]
+    for index, line in enumerate(lines):
+        if line.startswith(_ROOT_MARK):
+            return _no_root(endpoint, line.removeprefix(_ROOT_MARK).strip(), lines[index + 1 :])
+    address = endpoint.address or endpoint.name
+    words = {
+        "address": address,
+        "port": str(endpoint.port),
+        "name": f"host={endpoint.name}",
+        "user": endpoint.user or "this user",
+        "key": endpoint.identity_file or "the key",
+        "last": lines[-1] if lines else "",
+        "forget": f"ssh-keygen -R {_known_name(endpoint)}"
+        if endpoint.host_key is None
+        else f"lab plan l2 host={endpoint.name}",
+        "learn": f"ssh -p {endpoint.port} {address}, and compare the key it shows"
+        if endpoint.host_key is None
+        else f"lab plan l2 host={endpoint.name}",
+        "login": f"ssh -v -p {endpoint.port} {address}",
+    }
+    for pattern, cause, hint in _WORDS:
+        if re.search(pattern, noise):
+            return Complaint(cause.format(**words), hint.format(**words))
+    if endpoint.kind == "local":
+        return Complaint(f"its shell ended (status {status})", "the same command again")
+    if status == 127:  # noqa: PLR2004 (the shell's status for a missing command)
+        return Complaint("it has no POSIX shell named sh", "install one there", reached=True)
+    last = lines[-1].rstrip(".") if lines else f"ssh ended (status {status})"
+    return Complaint(f"the connection broke: {last}", "the same command again")
+
+
+def _no_root(endpoint: Endpoint, program: str, after: list[str]) -> Complaint:
+    who = endpoint.user or "the login user"
+    if program == "none":
+        return Complaint(
+            f"{who} is not root there, and neither sudo nor doas is installed",
+            "install sudo on it, or log in as root",
+            reached=True,
+        )
+    said = next((line for line in after if line.startswith(program)), "")
+    if not said:  # it became root, and the connection broke later
+        return explain(endpoint, None, "\n".join(after))
+    return Complaint(
+        f"{who} may not become root there without a password ({said.rstrip('.')})",
+        f"on the host: echo '{endpoint.user or 'USER'} ALL=(ALL) NOPASSWD: ALL' "
+        "> /etc/sudoers.d/strata",
+        reached=True,
+    )
+
+
+def _known_name(endpoint: Endpoint) -> str:
+    address = endpoint.address or endpoint.name
+    return address if endpoint.port == 22 else f"'[{address}]:{endpoint.port}'"  # noqa: PLR2004
