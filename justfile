@@ -69,7 +69,7 @@ lint:
     @ruff format --check .
     @ruff check .
     @mypy
-    @lint-imports --no-logo
+    @lint-imports --no-logo --no-cache
 
 # Mend formatting and what lint can mend by itself
 format:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lab.errors import Destructive, Protected, Stale
 from lab.model.host import Host
-from lab.model.plan import Change, Plan
+from lab.model.plan import Action, Change, Plan
 
 Key = tuple[str, str, str]
 """Host, layer, part."""
@@ -60,15 +60,32 @@ class Approval:
     def _check_same(self, host: Host, key: Key, plan: Plan) -> None:
         approved = (self.only or {}).get(key, Plan())
         by_another = key[0] != host.name  # and so it may be done already
-        allowed = {c.identity for c in approved.changes}
-        actual = {c.identity for c in plan.changes}
-        more = actual - allowed
-        gone = set() if approved.predicted or by_another else allowed - actual
+        more = [c for c in plan.changes if not any(_covers(a, c, approved) for a in approved.changes)]
+        done = {c.identity for c in plan.changes}
+        gone = [c for c in approved.changes if c.identity not in done]
+        if approved.predicted or by_another:
+            gone = []
         if more or gone:
-            some = min(more or gone)
+            some = (more or gone)[0]
             how = "was not in the approved plan" if more else "is no longer to be done"
             raise Stale(
                 f"Unable to apply the approved plan on {host.name}: the world moved"
-                f" ({some[0]} {some[1]} {how}).",
+                f" ({some.action} {some.what} {how}).",
                 hint="make a new plan, look at it, apply that one",
             )
+
+
+def _covers(approved: Change, actual: Change, plan: Plan) -> bool:
+    """Whether approving the one is approving the other.
+
+    A prediction could not see what is there already: what it wanted to create may turn out to be
+    an update, of fewer fields, to the very same values. It never covers a loss.
+    """
+    if approved.identity == actual.identity:
+        return True
+    if not plan.predicted or approved.what != actual.what or actual.destroys:
+        return False
+    if {approved.action, actual.action} - {Action.CREATE, Action.UPDATE}:
+        return False
+    wanted = {f.field: f.after for f in approved.fields}
+    return all(f.field in wanted and wanted[f.field] == f.after for f in actual.fields)

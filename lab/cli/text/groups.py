@@ -70,7 +70,7 @@ def hosts_of(hosts: tuple[str, ...], look: Look) -> str:
 
 def without(host: str, text: str) -> str:
     """The text with every whole word ``host`` replaced by the placeholder."""
-    at = text.find(host)
+    at = text.find(host) if host else -1  # what several hosts share belongs to no host
     if at < 0:
         return text
     pieces, start = [], 0

@@ -103,16 +103,17 @@ def test_only_a_running_qemu_with_our_mark_is_our_machine(tmp_path):
     (tmp_path / "qemu.pid").write_text(str(os.getpid()))
     (tmp_path / "machine.json").write_text("{}")
     assert driver_module._running(tmp_path) is None  # the pid is somebody else's by now
-    sleeper = ["sleep", "60"]
-    with subprocess.Popen(
-        ["qemu-system-x86_64", *sleeper[1:]], executable=shutil.which("sleep")
-    ) as p:
-        (tmp_path / "qemu.pid").write_text(str(p.pid))
-        assert driver_module._running(tmp_path) == p.pid
-        assert driver_module._resident(p.pid) > 0
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    argv, real = ["qemu-system-x86_64"], shutil.which("cat")
+    with subprocess.Popen(argv, executable=real, **pipes) as machine:
+        machine.stdin.write(b"up\n")
+        machine.stdin.flush()
+        assert machine.stdout.readline() == b"up\n"  # by now /proc shows its own command line
+        (tmp_path / "qemu.pid").write_text(str(machine.pid))
+        assert driver_module._running(tmp_path) == machine.pid
+        assert driver_module._resident(machine.pid) > 0
         (tmp_path / "machine.json").unlink()
         assert driver_module._running(tmp_path) is None
-        p.kill()
 
 
 @pytest.fixture

@@ -2,14 +2,19 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from lab.errors import DriverError
+from lab.errors import DriverError, Interrupted
+from lab.layer import silent
 from layers.l1_image import planner
 from layers.l1_image.drivers.debian.driver import DebianDriver
+from layers.l1_image.drivers.debian.store import Images
 
 pytestmark = [
     pytest.mark.build,
@@ -101,3 +106,65 @@ def test_a_package_that_does_not_exist_is_named_and_nothing_is_left(apply, works
     assert str(log) in caught.value.hint
     assert "no-such-package-here" in log.read_text()
     assert [p.name for p in (workspace.state / "images").iterdir()] == [f".lock-{target.spec.name}"]
+
+
+def test_stopping_a_build_leaves_nothing(apply, workspace, target_of):
+    def stop(doing, done=None, total=None):
+        if doing == "download packages":
+            workspace.cancelled.set()
+
+    with pytest.raises(Interrupted):
+        apply(target_of({"base": "debian-13"}, report=stop))
+    assert [p.name for p in (workspace.state / "images").glob("[!.]*")] == []
+    assert not list((workspace.state / "images").glob(".building-*"))
+    assert builders(workspace) == []
+
+
+KILLED = """
+import pathlib, sys
+from lab.layer import Target, Workspace
+from lab.model.host import Host
+from layers.l1_image import planner
+from layers.l1_image.drivers.debian.driver import DebianDriver
+from layers.l1_image.spec import Image, Inputs, Spec
+
+root = pathlib.Path(sys.argv[1])
+workspace = Workspace("t", root, root / "state", root / "cache", root / "run")
+spec = Spec.of(Image.model_validate({"base": "debian-13"}))
+report = lambda doing, done=None, total=None: print(doing, flush=True)
+target = Target(Host("web1", "web", "box"), spec, Inputs(), report=report)
+driver = DebianDriver(workspace)
+(change,) = planner.plan(target, driver.observe(target), frozenset()).changes
+driver.apply(target, change)
+"""
+
+
+def builders(workspace):
+    """Processes that work in a folder of the build."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink().is_relative_to(workspace.state):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_nothing_of_a_killed_build_goes_on_and_the_next_clears_it(workspace):
+    argv = [sys.executable, "-c", KILLED, workspace.root]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as building:
+        for line in building.stdout:
+            if line.startswith("download packages"):
+                break
+        alive = {pid: os.pidfd_open(pid) for pid in builders(workspace)}
+        assert alive
+        building.kill()
+    for handle in alive.values():
+        assert select.select([handle], [], [], 30)[0], "a part of the killed build still runs"
+        os.close(handle)
+    images = Images(workspace)
+    (left,) = images.folder.glob(".building-*")
+    assert not any(str(left) in line for line in Path("/proc/mounts").read_text().splitlines())
+    with images.building("another", silent, 5):
+        assert not left.exists()

@@ -1,0 +1,37 @@
+"""L0: is this machine ready for what the host needs of it? Wiring only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.layer import Driver, Layer, Workspace
+from layers.l0_runway import planner
+from layers.l0_runway.spec import Document, Inputs, Outputs, Spec
+
+
+def _local(workspace: Workspace) -> Driver[Any, Any, Any]:
+    from layers.l0_runway.drivers.local.driver import LocalDriver  # noqa: PLC0415 (lazy)
+
+    return LocalDriver(workspace)
+
+
+def _memory(workspace: Workspace) -> Driver[Any, Any, Any]:
+    from layers.l0_runway.drivers.memory import MemoryDriver  # noqa: PLC0415 (lazy)
+
+    return MemoryDriver(workspace)
+
+
+LAYER = Layer(
+    name="l0_runway",
+    title="runway",
+    sections=(),
+    document=Document,
+    spec=Spec,
+    inputs=Inputs,
+    outputs_type=Outputs,
+    parts=planner.parts,
+    plan=planner.plan,
+    predict=planner.predict,
+    outputs=planner.outputs,
+    drivers={"local": _local, "memory": _memory},
+)

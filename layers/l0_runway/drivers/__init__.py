@@ -1,0 +1,1 @@
+"""Who looks at the environment: a module or package each. Drivers never import each other."""

@@ -1,0 +1,1 @@
+"""This machine, looked at in a tenth of a second: tools, KVM, room and ports."""

@@ -1,0 +1,1 @@
+"""Who makes templates: one module or package a backend. Drivers never import each other."""

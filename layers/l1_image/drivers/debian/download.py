@@ -1,0 +1,149 @@
+"""A cloud image: fetched, resumed, and believed only when its checksum is right."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import http.client
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lab.clients.process import run
+from lab.errors import DriverError
+from lab.layer import Report, Workspace
+from layers.l1_image.spec import Base, Spec
+
+_PIECE = 1 << 20
+_TIMEOUT = 30.0
+_PARTIAL = 206
+_UNSATISFIABLE = 416
+
+
+def make(spec: Spec, folder: Path, workspace: Workspace, report: Report) -> Path:
+    """Write ``folder/disk.qcow2`` from the image that the base names.
+
+    Raises DriverError where it cannot be had, is cut short, or is not what the checksum says.
+    """
+    base = spec.image.base
+    parts = urlsplit(base.url)
+    if parts.scheme in {"", "file"}:
+        source = Path(unquote(parts.path))
+        _verify(source, base, workspace, report)
+        return _convert(source, spec, folder, workspace)
+    cache = workspace.cache / "images"
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = cache / f"{base.checksum.split(':')[1]}.part"
+    with partial.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _fetch(base, partial, workspace, report)
+        try:
+            _verify(partial, base, workspace, report)
+        except DriverError:
+            partial.unlink(missing_ok=True)  # what is wrong is not resumed
+            raise
+        disk = _convert(partial, spec, folder, workspace)
+        partial.unlink()
+    return disk
+
+
+def _fetch(base: Base, partial: Path, workspace: Workspace, report: Report) -> None:
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(base.url, headers={"User-Agent": "strata"})  # noqa: S310
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 (checked)
+            _store(answer, partial, have, workspace, report)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == _UNSATISFIABLE and have:
+            return  # there is nothing after what we have: the checksum tells whether it is whole
+        raise DriverError(
+            f"Unable to download {base.url}: the server says {error.code} {error.reason}.",
+            hint="mend image.base.url in the persona",
+        ) from error
+    except http.client.IncompleteRead as error:
+        raise _cut(base, partial) from error
+    except (OSError, http.client.HTTPException) as error:
+        cause = getattr(error, "reason", None) or error
+        raise DriverError(
+            f"Unable to download {base.url}: {cause}.", hint="the same command again; it resumes"
+        ) from error
+
+
+def _store(
+    answer: http.client.HTTPResponse,
+    partial: Path,
+    have: int,
+    workspace: Workspace,
+    report: Report,
+) -> None:
+    resumed = answer.status == _PARTIAL
+    done = have if resumed else 0
+    length = answer.headers.get("Content-Length")
+    total = done + int(length) if length and length.isdigit() else None
+    with partial.open("ab" if resumed else "wb") as file:
+        while piece := answer.read(_PIECE):
+            workspace.check()
+            file.write(piece)
+            done += len(piece)
+            report("download the cloud image", done, total)
+    if total is not None and done < total:
+        raise http.client.IncompleteRead(b"", total - done)
+
+
+def _cut(base: Base, partial: Path) -> DriverError:
+    size = partial.stat().st_size if partial.exists() else 0
+    return DriverError(
+        f"Unable to download {base.url}: the connection ended early, after {size} bytes.",
+        hint="the same command again; it resumes",
+    )
+
+
+def _verify(path: Path, base: Base, workspace: Workspace, report: Report) -> None:
+    algorithm, wanted = base.checksum.split(":")
+    digest = hashlib.new(algorithm)
+    try:
+        total = path.stat().st_size
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                workspace.check()
+                digest.update(piece)
+                report("check the cloud image", file.tell(), total)
+    except OSError as error:
+        raise DriverError(
+            f"Unable to read {path}: {error.strerror}.", hint="mend image.base.url in the persona"
+        ) from error
+    if digest.hexdigest() != wanted:
+        raise DriverError(
+            f"Unable to use {base.url}: its checksum is {algorithm}:{digest.hexdigest()}, "
+            f"and the persona says {base.checksum}.",
+            hint="take the checksum from the image's publisher, and mend image.base.checksum",
+        )
+
+
+def _convert(source: Path, spec: Spec, folder: Path, workspace: Workspace) -> Path:
+    """To qcow2, refusing what refers to other files or holds no disk."""
+    doing = f"read the cloud image of {spec.name}"
+    asked = run(["qemu-img", "info", "--output=json", source], doing=doing, deadline=60)
+    told = json.loads(asked.stdout)
+    kind, specific = told["format"], told.get("format-specific", {}).get("data", {})
+    if told.get("backing-filename") or specific.get("data-file"):
+        raise DriverError(
+            f"Unable to use {spec.image.base.url}: it refers to another file.",
+            hint="take an image that is whole by itself",
+        )
+    with source.open("rb") as file:
+        boot_sector = file.read(512)
+    if kind not in {"qcow2", "raw"} or (kind == "raw" and boot_sector[510:] != b"\x55\xaa"):
+        raise DriverError(
+            f"Unable to use {spec.image.base.url}: it is neither a qcow2 image nor a raw disk.",
+            hint="unpack it first, and name the unpacked file",
+        )
+    disk = folder / "disk.qcow2"
+    argv = ["qemu-img", "convert", "-f", kind, "-O", "qcow2", source, disk]
+    run(argv, doing=doing, deadline=900, cancelled=workspace.cancelled)
+    return disk

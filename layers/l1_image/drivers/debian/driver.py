@@ -1,0 +1,119 @@
+"""Templates of this machine: observed in their folder, built when they are not there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lab.errors import DriverError
+from lab.layer import Target, Workspace
+from lab.model.baseline import Baseline
+from lab.model.plan import Action, Change, FieldDiff
+from lab.model.units import show_size
+from layers.l1_image.drivers.debian import baseline as records
+from layers.l1_image.drivers.debian import disk, download, tree
+from layers.l1_image.drivers.debian.store import Images
+from layers.l1_image.spec import Inputs, Observed, Previous, Spec
+
+_GIB = 1 << 30
+_ROOM = 3 * _GIB  # tree, raw disk and qcow2 of a usual image stand side by side for a moment
+_KIND = "template "
+
+
+class DebianDriver:
+    """Builds Debian suites with mmdebstrap, and takes cloud images by URL and checksum."""
+
+    replace_on: frozenset[str] = frozenset()
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._images = Images(workspace)
+
+    def observe(self, target: Target[Spec, Inputs]) -> Observed:
+        """The template, or where it will be; what this host uses until then."""
+        name = target.spec.name
+        kept = self._images.find(name)
+        present = kept is not None and not kept.damaged
+        before = None if present else self._images.used_by(target.host.name)
+        return Observed(
+            name=name,
+            path=str(self._images.disk(name)),
+            present=present,
+            damaged="" if kept is None else kept.damaged,
+            users=() if kept is None else kept.users,
+            baseline=self._images.baseline(name) if present else None,
+            previous=(
+                None
+                if before is None or before.name == name
+                else Previous(name=before.name, definition=before.definition)
+            ),
+        )
+
+    def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
+        """Build or fetch it. What is there already, whole, is left alone."""
+        spec, workspace = target.spec, self._workspace
+        with self._images.building(spec.name, target.report, change.deadline) as folder:
+            kept = self._images.find(spec.name)
+            if kept is not None and not kept.damaged:
+                return  # another run built it while this one waited
+            self._check_room(spec)
+            log = self._log(spec)
+            if spec.image.base.suite:
+                found = self._build(target, folder, log)
+            else:
+                download.make(spec, folder, workspace, target.report)
+                found = Baseline()
+            workspace.check()
+            self._images.place(spec, folder, found, log)
+        log.unlink(missing_ok=True)
+
+    def unused(
+        self, keep: frozenset[str], leaving: frozenset[str] = frozenset()
+    ) -> tuple[Change, ...]:
+        """Templates that no declared host needs and no machine that stays lies on."""
+        return tuple(
+            Change(
+                action=Action.DELETE,
+                what=f"{_KIND}{kept.name}",
+                fields=(FieldDiff("size", show_size(kept.size), None),),
+                reason="no host uses it",
+            )
+            for kept in self._images.all()
+            if kept.name not in keep and not set(kept.users) - leaving
+        )
+
+    def prune(self, change: Change) -> None:
+        """Delete one of those, unless a machine was put on it meanwhile."""
+        self._images.delete(change.what.removeprefix(_KIND))
+
+    def _build(self, target: Target[Spec, Inputs], folder: Path, log: Path) -> Baseline:
+        spec, workspace = target.spec, self._workspace
+        try:
+            tree.make(spec, folder, workspace, target.report, log)
+            found = records.read(folder / "tree", (folder / "units.txt").read_text())
+            disk.make(spec, folder, workspace, target.report)
+        except DriverError as error:
+            if log.exists():
+                error.hint = f"{error.hint}   (everything it said: {log})".lstrip()
+            raise
+        except OSError as error:
+            raise DriverError(
+                f"Unable to build the template {spec.name}: {error.strerror} ({error.filename}).",
+                hint=f"less {log}",
+            ) from error
+        return found
+
+    def _log(self, spec: Spec) -> Path:
+        """Where a failing build leaves what it said: outside of what is cleared away."""
+        folder = self._workspace.cache / "build-logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{spec.name}.log"
+
+    def _check_room(self, spec: Spec) -> None:
+        free = shutil.disk_usage(self._images.folder).free
+        if free < _ROOM:
+            raise DriverError(
+                f"Unable to build the template {spec.name}: {show_size(_ROOM)} of free space are "
+                f"needed in {self._images.folder}, there are {show_size(free)}.",
+                hint=f"df -h {self._images.folder}   (free some, or set XDG_STATE_HOME elsewhere)",
+            )

@@ -1,0 +1,196 @@
+"""What goes into every template: packages, files, units. Change it, and raise ``spec.RECIPE``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+PACKAGES = (
+    "ca-certificates",
+    "cloud-guest-utils",
+    "cloud-init",
+    "dbus",
+    "e2fsprogs",
+    "fdisk",
+    "initramfs-tools",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "less",
+    "libpam-systemd",  # with dbus: logind hears the power button, so a stop is graceful
+    "linux-image-cloud-amd64",
+    "login",
+    "netbase",
+    "openssh-server",
+    "procps",
+    "sudo",
+    "systemd-boot-efi",
+    "systemd-resolved",
+    "systemd-sysv",
+    "systemd-timesyncd",
+    "udev",
+    "zstd",
+)
+FURTHER: Mapping[str, tuple[str, ...]] = {"trixie": ("systemd-repart",), "bookworm": ()}
+"""Split out of systemd after bookworm."""
+
+MASKED = (
+    # None of these serves a machine that is rebuilt from its definition; each costs boot time.
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "getty@tty1.service",
+    "man-db.timer",
+    "systemd-pstore.service",
+    "systemd-repart.service",  # grow-root.service does it, without modules nobody asked for
+)
+ENABLED = ("systemd-networkd.service", "systemd-resolved.service", "grow-root.service")
+
+LOADER = "timeout 0\n"
+
+
+def partition_uuid(template: str, partition: str) -> str:
+    """The GPT's identifier of a partition: the same for every build of one template."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{template}/{partition}"))
+
+
+def loader_entry(template: str, parameters: tuple[str, ...]) -> str:
+    """The one entry of systemd-boot.
+
+    ``panic=5``: the text patching of Linux can die under multi-threaded emulation; the machine
+    then starts again by itself (1 boot of 18 in our measurements).
+    """
+    words = (
+        f"root=PARTUUID={partition_uuid(template, 'root')}",
+        *("rw", "console=tty0", "console=ttyS0", "net.ifnames=0", "ds=nocloud"),
+        *("panic=5", "quiet", *parameters),
+    )
+    options = " ".join(words)
+    return f"title Debian\nlinux /debian/vmlinuz\ninitrd /debian/initrd.img\noptions {options}\n"
+
+
+def files(template: str) -> dict[str, tuple[str, int]]:
+    """Path to content and mode."""
+    root, esp = (partition_uuid(template, name) for name in ("root", "esp"))
+    fstab = (
+        f"PARTUUID={root} / ext4 defaults,noatime 0 1\n"
+        f"PARTUUID={esp} /boot/efi vfat noauto,x-systemd.automount,umask=0077 0 0\n"
+    )
+    startup = (_STARTUP, 0o644)
+    return {
+        "/etc/hosts": (_HOSTS, 0o644),
+        "/etc/fstab": (fstab, 0o644),
+        "/etc/systemd/network/80-dhcp.network": (_NETWORK, 0o644),
+        "/etc/systemd/system/grow-root.service": (_GROW, 0o644),
+        "/etc/systemd/system/docker.service.d/startup.conf": startup,
+        "/etc/systemd/system/containerd.service.d/startup.conf": startup,
+        "/etc/grow-root.d/root.conf": ("[Partition]\nType=root\n", 0o644),
+        "/etc/cloud/cloud.cfg.d/90-template.cfg": (_CLOUD, 0o644),
+        "/etc/kernel/postinst.d/zz-esp": (_ESP, 0o755),
+        "/etc/initramfs/post-update.d/zz-esp": (_ESP, 0o755),
+    }
+
+
+_HOSTS = """\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+
+_NETWORK = """\
+[Match]
+Type=ether
+Kind=!*
+
+[Network]
+DHCP=yes
+
+[DHCPv4]
+UseDomains=yes
+"""
+
+_STARTUP = """\
+[Service]
+# Whoever logs in comes first while the machine starts.
+StartupCPUWeight=5
+"""
+
+# systemd-repart and systemd-growfs take half a second where growpart (a shell script) takes four.
+_GROW = """\
+[Unit]
+Description=Grow the root partition and its filesystem to the disk
+DefaultDependencies=no
+After=systemd-remount-fs.service
+Before=ssh.service shutdown.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/systemd-repart --dry-run=no --definitions=/etc/grow-root.d
+ExecStart=/usr/lib/systemd/systemd-growfs /
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_CLOUD = """\
+# Only the seed disk is asked, the network is systemd-networkd's, and only modules that a seed
+# can use are loaded: without the others the first boot is seconds shorter.
+datasource_list: [NoCloud]
+network: {config: disabled}
+users: []
+disable_root: true
+cloud_init_modules: [bootcmd, write-files, disk_setup, mounts, set_hostname, update_hostname,
+  update_etc_hosts, ca-certs, users-groups, ssh]
+cloud_config_modules: [set-passwords, ntp, timezone, runcmd]
+cloud_final_modules: [package-update-upgrade-install, write-files-deferred, scripts-vendor,
+  scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message,
+  power-state-change]
+"""
+
+_ESP = """\
+#!/bin/sh
+# The loader takes kernel and initrd from the EFI partition: put the newest there, whole.
+set -eu
+cd /boot/efi/debian 2>/dev/null || exit 0
+kernel=$(readlink -e /vmlinuz) && initrd=$(readlink -e /initrd.img) || exit 0
+cp "$kernel" vmlinuz.new && cp "$initrd" initrd.new
+mv vmlinuz.new vmlinuz && mv initrd.new initrd.img
+sync -f .
+"""
+
+FINISH = """\
+# Runs as root of its own namespaces, in the folder of the build.
+set -eu
+umask 022
+tree=tree
+inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 chroot "$tree" "$@"; }
+mount --rbind /dev "$tree/dev" 2>/dev/null || :
+
+rm -f "$tree"/etc/ssh/ssh_host_* "$tree/var/lib/dbus/machine-id" "$tree/etc/hostname"
+rm -f "$tree/etc/apt/apt.conf.d/99mmdebstrap" "$tree"/var/log/*.log "$tree"/var/log/apt/*
+: > "$tree/etc/machine-id"
+if [ -e overlay/etc/apt/sources.list.d/debian.sources ]; then
+    rm -f "$tree/etc/apt/sources.list" "$tree"/etc/apt/sources.list.d/*
+fi
+mkdir -p "$tree/boot/efi"
+# Unpacked inside the tree: its absolute links must not lead to files of this machine.
+tar -C overlay --owner=0 --group=0 --numeric-owner -c . |
+    inside tar -x -C / --keep-directory-symlink --no-overwrite-dir --same-permissions
+ln -sf ../run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
+
+# The seed brings no network settings, so the network need not wait for cloud-init.
+sed /network-pre.target/d "$tree/usr/lib/systemd/system/cloud-init-local.service" \\
+    > "$tree/etc/systemd/system/cloud-init-local.service"
+inside systemctl --quiet enable $ENABLED
+inside systemctl --quiet mask $MASKED
+if [ -d overlay/usr/local/share/ca-certificates ]; then inside update-ca-certificates >&2; fi
+inside systemctl list-unit-files --no-legend --no-pager --full > units.txt
+umount -R -l "$tree/dev" 2>/dev/null || :
+touch "$tree/etc/.updated" "$tree/var/.updated"
+du -s --block-size=1 "$tree" | cut -f1 > size.txt
+"""

@@ -1,0 +1,202 @@
+"""The folder of templates: found, locked, put in place whole, deleted when nobody uses them.
+
+images/<name>/disk.qcow2       read-only; the overlays of machines lie on it
+images/<name>/definition.json  what it was made from, and how large the disk must be
+images/<name>/baseline.json    what it holds
+images/<name>/build.log        what mmdebstrap said
+images/<name>/users/<host>     written by whoever puts a machine on it
+images/.building-<name>        being made; a leftover if nobody holds .lock-<name>
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lab.errors import DeadlineExceeded
+from lab.layer import Report, Workspace
+from lab.model.baseline import Baseline
+from layers.l1_image.drivers.debian import tree
+from layers.l1_image.spec import Definition, Spec
+
+_POLL = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One template that is there."""
+
+    name: str
+    definition: Definition
+    size: int
+    damaged: str
+    users: tuple[str, ...]
+
+
+class Images:
+    """All templates of one lab on this machine."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self.folder = workspace.state / "images"
+
+    def disk(self, name: str) -> Path:
+        """Where a template's disk is, or will be."""
+        return self.folder / name / "disk.qcow2"
+
+    def find(self, name: str) -> Kept | None:
+        """That template, or ``None``."""
+        folder = self.folder / name
+        try:
+            kept = json.loads((folder / "definition.json").read_bytes())
+            definition, size = Definition.model_validate(kept["definition"]), int(kept["size"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, ValidationError):
+            return None
+        return Kept(name, definition, size, self._damage(name, size), self._users(name))
+
+    def baseline(self, name: str) -> Baseline | None:
+        """What was recorded when it was made."""
+        try:
+            return Baseline.model_validate_json((self.folder / name / "baseline.json").read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def all(self) -> Iterator[Kept]:
+        """Every template that this lab made."""
+        try:
+            names = sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
+        except FileNotFoundError:
+            return
+        for name in names:
+            kept = self.find(name)
+            if kept is not None:
+                yield kept
+
+    def used_by(self, host: str) -> Kept | None:
+        """The template that this host's machine lies on."""
+        return next((kept for kept in self.all() if host in kept.users), None)
+
+    @contextlib.contextmanager
+    def building(self, name: str, report: Report, deadline: float) -> Iterator[Path]:
+        """A fresh folder to build in, ours alone; gone afterwards, whatever happens.
+
+        Waits while another run builds the same template. Clears what killed builds left behind.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock(name, report, deadline):
+            self.clear_leftovers(except_for=name)
+            folder = self.folder / f".building-{name}"
+            tree.remove(folder)
+            folder.mkdir(mode=0o700)
+            try:
+                yield folder
+            finally:
+                tree.remove(folder)
+
+    def place(self, spec: Spec, built: Path, baseline: Baseline, log: Path) -> None:
+        """Put a finished disk in its place, with its records, at once or not at all."""
+        ready = built / "ready"
+        ready.mkdir(mode=0o755)
+        disk = ready / "disk.qcow2"
+        (built / "disk.qcow2").rename(disk)
+        disk.chmod(0o444)
+        record = {
+            "name": spec.name,
+            "lab": self._workspace.lab,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "size": disk.stat().st_size,
+            "definition": spec.definition.model_dump(mode="json"),
+        }
+        (ready / "definition.json").write_text(json.dumps(record, indent=1))
+        (ready / "baseline.json").write_text(baseline.model_dump_json())
+        if log.exists():
+            (ready / "build.log").write_bytes(log.read_bytes())
+        for path in (*ready.iterdir(), ready):
+            _flush(path)
+        place = self.folder / spec.name
+        if place.exists():
+            place.rename(built / "replaced")
+        ready.rename(place)
+        _flush(self.folder)
+
+    def delete(self, name: str) -> None:
+        """Delete a template that nobody uses; one that got a user meanwhile stays."""
+        with self._try_lock(name) as locked:
+            if not locked or self._users(name):
+                return
+            leaving = self.folder / f".building-{name}"
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / name).rename(leaving)
+            tree.remove(leaving)
+
+    def clear_leftovers(self, except_for: str = "") -> None:
+        """Remove what builds that were killed left behind."""
+        for folder in self.folder.glob(".building-*"):
+            name = folder.name.removeprefix(".building-")
+            if name != except_for:
+                with self._try_lock(name) as locked:
+                    if locked:
+                        tree.remove(folder)
+
+    def _damage(self, name: str, size: int) -> str:
+        try:
+            there = self.disk(name).stat().st_size
+        except OSError:
+            return "its disk is gone"
+        return "" if there == size else f"its disk has {there} bytes instead of {size}"
+
+    def _users(self, name: str) -> tuple[str, ...]:
+        try:
+            return tuple(sorted(p.name for p in (self.folder / name / "users").iterdir()))
+        except OSError:
+            return ()
+
+    @contextlib.contextmanager
+    def _try_lock(self, name: str) -> Iterator[bool]:
+        with (self.folder / f".lock-{name}").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    @contextlib.contextmanager
+    def _lock(self, name: str, report: Report, deadline: float) -> Iterator[None]:
+        ends = time.monotonic() + deadline
+        idle = threading.Event()
+        while True:
+            with self._try_lock(name) as locked:
+                if locked:
+                    yield
+                    return
+            report("wait for another run that builds the same template")
+            self._workspace.check()
+            if time.monotonic() > ends:
+                raise DeadlineExceeded(
+                    f"Unable to build the template {name}: another run has held it "
+                    f"for {deadline:.0f} s.",
+                    hint="the same command again, when the other run has ended",
+                )
+            idle.wait(_POLL)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,127 @@
+"""Whether the template must be made: pure."""
+
+from __future__ import annotations
+
+from lab.layer import Prediction, Target
+from lab.model.baseline import Baseline
+from lab.model.host import Part
+from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from layers.l1_image.spec import Definition, Document, Inputs, Observed, Outputs, Spec
+
+_BUILD_DEADLINE = 3600.0
+_WANTED = ("systemd", "udev", "dbus", "openssh-server", "sudo", "cloud-init", "apt")
+
+
+def parts(document: Document) -> tuple[Part, ...]:
+    """One template, or none where the persona has no image."""
+    if document.image is None:
+        return ()
+    driver = "memory" if document.provider.kind == "memory" else "debian"
+    return (Part(name="", driver=driver, spec=Spec.of(document.image)),)
+
+
+def shared(target: Target[Spec, Inputs]) -> str:
+    """Hosts with the same definition share one template."""
+    return target.spec.name
+
+
+def plan(
+    target: Target[Spec, Inputs],
+    observed: Observed | None,
+    replace_on: frozenset[str],  # noqa: ARG001 (a template is never changed, only made anew)
+) -> Plan:
+    """Make it if it is not there. A template outlives the hosts: destroying one leaves it."""
+    if target.absent or (observed is not None and observed.present):
+        return Plan()
+    if observed is not None and observed.damaged and observed.users:
+        hosts = ", ".join(observed.users)
+        return Plan(
+            blockers=(
+                Blocker(
+                    what=f"template {target.spec.name}",
+                    why=f"{observed.damaged}, and the disks of {hosts} lie on it",
+                    hint=f"lab destroy host={observed.users[0]}   (durable disks are kept)",
+                ),
+            )
+        )
+    previous = None if observed is None else observed.previous
+    change = Change(
+        action=Action.CREATE,
+        what=f"template {target.spec.name}",
+        fields=_fields(target.spec.definition, None if previous is None else previous.definition),
+        reason=_reason(observed),
+        deadline=_BUILD_DEADLINE,
+    )
+    return Plan(changes=(change,))
+
+
+def predict(target: Target[Spec, Inputs], observed: Observed | None, plan: Plan) -> Prediction:  # noqa: ARG001
+    """The path is known beforehand; the baseline is, until it is built, only its definition."""
+    return Prediction(outputs=_outputs(target, observed))
+
+
+def outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:
+    """Where the template is, and what it holds."""
+    return _outputs(target, observed)
+
+
+def desired(target: Target[Spec, Inputs]) -> Observed:
+    """What observing finds once the plan has been applied."""
+    return Observed(
+        name=target.spec.name,
+        path=f"/memory/{target.spec.name}/disk.qcow2",
+        present=True,
+        baseline=declared_baseline(target.spec.definition),
+    )
+
+
+def declared_baseline(definition: Definition) -> Baseline:
+    """What the definition alone tells of the operating system."""
+    if not definition.base.startswith("debian-"):
+        return Baseline()
+    names = {*_WANTED, *definition.packages}
+    return Baseline(
+        distribution="debian",
+        release=definition.base.removeprefix("debian-"),
+        packages=dict.fromkeys(sorted(names), ""),
+    )
+
+
+def _outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:
+    recorded = None if observed is None or not observed.present else observed.baseline
+    return Outputs(
+        template=None if observed is None else observed.path,
+        template_name=target.spec.name,
+        baseline=recorded or declared_baseline(target.spec.definition),
+    )
+
+
+def _reason(observed: Observed | None) -> str:
+    if observed is None:
+        return ""
+    if observed.damaged:
+        return observed.damaged
+    return "" if observed.previous is None else "definition changed"
+
+
+def _fields(wanted: Definition, previous: Definition | None) -> tuple[FieldDiff, ...]:
+    """What the template will be; beside it what it was, where the host had another."""
+    after = wanted.model_dump(mode="json")
+    before = {} if previous is None else previous.model_dump(mode="json")
+    shown = [
+        name
+        for name in after
+        if (after[name] != before.get(name) if previous else after[name] and name in _SHOWN)
+    ]
+    return tuple(FieldDiff(name, before.get(name), after[name]) for name in shown)
+
+
+_SHOWN = (
+    "base",
+    "checksum",
+    "packages",
+    "repositories",
+    "files",
+    "certificates",
+    "kernel_parameters",
+)

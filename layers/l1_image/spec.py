@@ -1,0 +1,347 @@
+"""What an image is, in the persona's words, and the name that follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+from lab.model.baseline import Baseline
+from lab.model.files import File, LabFile
+
+RECIPE = 1
+"""Version of how images are made; raising it makes every template anew."""
+
+SUITES = {"debian-13": "trixie", "debian-12": "bookworm"}
+"""Bases that are built here, by their names in personas."""
+
+_ALIASES = {suite: base for base, suite in SUITES.items()}
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
+_CHECKSUM = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
+_MODE = re.compile(r"0?[0-7]{3,4}\Z")
+_PARAMETER = re.compile(r"[!-~]+\Z")
+_MORE = re.compile(r"[^a-z0-9]+")
+
+
+class Section(BaseModel):
+    """What users write: nothing in it is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _package(value: str) -> str:
+    if not _PACKAGE.match(value):
+        raise ValueError(f"{value!r} is not the name of a Debian package")
+    return value
+
+
+def _word(value: str) -> str:
+    if not _WORD.match(value):
+        raise ValueError(f"{value!r} is not a plain word (letters, digits, . _ - /)")
+    return value
+
+
+def _web(value: str) -> str:
+    parts = urlsplit(value)
+    plain = all("!" <= c <= "~" for c in value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
+        raise ValueError(f"{value!r} is not an address: write it like https://packages.lan/debian")
+    return value
+
+
+def _parameter(value: str) -> str:
+    if not _PARAMETER.match(value):
+        raise ValueError(f"{value!r} is not one kernel parameter: write one a line, without blanks")
+    return value
+
+
+def _mode(value: Any) -> Any:
+    if isinstance(value, int) or not isinstance(value, str) or not _MODE.match(value):
+        raise ValueError(f'{value!r} is not a file mode: write it in quotes, like "0644"')
+    return value
+
+
+Package = Annotated[str, AfterValidator(_package)]
+Word = Annotated[str, AfterValidator(_word)]
+
+
+class Base(Section):
+    """Where an image starts: a Debian suite built here, or a cloud image that is downloaded."""
+
+    suite: str = ""
+    url: str = ""
+    checksum: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            name = _ALIASES.get(value, value)
+            if name not in SUITES:
+                known = ", ".join(SUITES)
+                raise ValueError(
+                    f"{value!r} is not a base: write one of {known}, or {{url: …, checksum: …}}"
+                )
+            return {"suite": name}
+        if isinstance(value, dict) and not value.get("suite"):
+            lacking = [k for k in ("url", "checksum") if not isinstance(value.get(k), str)]
+            if lacking:
+                raise ValueError(f"a cloud image is {{url: …, checksum: …}}: no {lacking[0]}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Base:
+        if self.suite:
+            if self.suite not in SUITES or self.url or self.checksum:
+                raise ValueError(
+                    "a base is a suite or a cloud image: write the suite as plain text"
+                )
+            return self
+        if urlsplit(self.url).scheme not in {"http", "https", "file", ""} or not self.url:
+            raise ValueError(f"{self.url!r} is neither an http(s) address nor a path of a file")
+        if urlsplit(self.url).scheme == "" and not self.url.startswith("/"):
+            raise ValueError(f"{self.url!r}: write the whole path of the file, from /")
+        if not _CHECKSUM.match(self.checksum):
+            raise ValueError(
+                "a checksum is written sha256: and 64 hex digits (or sha512: and 128), "
+                "as the image's publisher lists it"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """``"debian-13"``, or the file's name without its ending."""
+        if self.suite:
+            return self.suite
+        stem = urlsplit(self.url).path.rsplit("/", 1)[-1].lower()
+        for ending in (".qcow2", ".img", ".raw"):
+            stem = stem.removesuffix(ending)
+        return _MORE.sub("-", stem).strip("-")[:40] or "image"
+
+
+BaseField = Annotated[
+    Base,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": [*SUITES, *_ALIASES]},
+                {
+                    "type": "object",
+                    "properties": {
+                        "url": {"type": "string"},
+                        "checksum": {"type": "string", "pattern": "^sha(256|512):[0-9a-f]+$"},
+                    },
+                    "required": ["url", "checksum"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
+class Repository(Section):
+    """A further apt repository, and the key that signs it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+    uri: Annotated[str, AfterValidator(_web)]
+    suites: Annotated[tuple[Word, ...], Field(min_length=1)]
+    components: tuple[Word, ...] = ("main",)
+    key: File
+
+
+class ImageFile(Section):
+    """One file of the image: written here, or taken from the lab."""
+
+    content: str | None = None
+    source: File | None = None
+    mode: Annotated[str, BeforeValidator(_mode)] = "0644"
+
+    @model_validator(mode="after")
+    def _has_one(self) -> ImageFile:
+        if (self.content is None) == (self.source is None):
+            raise ValueError("a file has either content or source")
+        return self
+
+    @property
+    def bytes(self) -> bytes:
+        """What the file holds."""
+        if self.source is not None:
+            return self.source.content
+        return (self.content or "").encode()
+
+
+def _path(value: str) -> str:
+    steps = value.split("/")
+    if not value.startswith("/") or any(s in {"", ".", ".."} for s in steps[1:]) or "\0" in value:
+        raise ValueError(f"{value!r} is not the whole path of a file, like /etc/motd")
+    return value
+
+
+class Image(Section):
+    """The persona's ``image``: what a new machine starts from."""
+
+    base: BaseField
+    packages: tuple[Package, ...] = ()
+    repositories: tuple[Repository, ...] = ()
+    files: dict[Annotated[str, AfterValidator(_path)], ImageFile] = {}
+    certificates: tuple[File, ...] = ()
+    kernel_parameters: tuple[Annotated[str, AfterValidator(_parameter)], ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Image:
+        names = [r.name for r in self.repositories]
+        if len(set(names)) != len(names):
+            raise ValueError("two repositories have the same name")
+        made = (self.packages, self.repositories, self.files, self.certificates)
+        if not self.base.suite and any((*made, self.kernel_parameters)):
+            raise ValueError(
+                "a cloud image is taken as it is: what is added to it belongs under system:"
+            )
+        for certificate in self.certificates:
+            # A file is empty where the lab is only looked at without reading its files.
+            if certificate.content and b"-----BEGIN CERTIFICATE-----" not in certificate.content:
+                raise ValueError(f"{certificate.path} is not a certificate in PEM form")
+        return self
+
+
+class Provider(BaseModel):
+    """The one word of the provider that matters here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: str = "qemu"
+
+
+class Document(BaseModel):
+    """What this layer reads of a host's merged document."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    provider: Provider = Provider()
+    image: Image | None = None
+
+
+class Definition(BaseModel):
+    """An image's definition in a form that can be kept, compared and shown: files as hashes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    recipe: int
+    architecture: str
+    base: str
+    checksum: str = ""
+    packages: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+    files: dict[str, str] = {}
+    certificates: tuple[str, ...] = ()
+    kernel_parameters: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, image: Image) -> Definition:
+        """The definition of ``image`` on a machine like this one."""
+        return cls(
+            recipe=RECIPE,
+            architecture=os.uname().machine,
+            base=image.base.suite or image.base.url,
+            checksum=image.base.checksum,
+            packages=tuple(sorted(set(image.packages))),
+            repositories=tuple(_repository_line(r) for r in image.repositories),
+            files={
+                path: f"{file.mode} sha256:{hashlib.sha256(file.bytes).hexdigest()}"
+                for path, file in sorted(image.files.items())
+            },
+            certificates=tuple(f"sha256:{c.sha256}" for c in image.certificates),
+            kernel_parameters=image.kernel_parameters,
+        )
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits over everything that goes in."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _repository_line(repository: Repository) -> str:
+    suites, components = " ".join(repository.suites), " ".join(repository.components)
+    key: LabFile = repository.key
+    return f"{repository.name}: {repository.uri} {suites} {components} key sha256:{key.sha256}"
+
+
+class Spec(BaseModel):
+    """One template: its definition, the name that follows from it, and the sources of its files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    definition: Definition
+    image: Image
+
+    @classmethod
+    def of(cls, image: Image) -> Spec:
+        """The template of ``image``."""
+        definition = Definition.of(image)
+        return cls(name=f"{image.base.name}-{definition.hash}", definition=definition, image=image)
+
+
+class Inputs(BaseModel):
+    """From below: nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Previous(BaseModel):
+    """The template that the host was made from until now."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    definition: Definition
+
+
+class Observed(BaseModel):
+    """What is known of one template on this machine.
+
+    Attributes:
+        name: The template's.
+        path: Where its disk is, or will be.
+        present: It is there, whole.
+        damaged: Why a disk that is there cannot be used; ``""`` = there is none, or it is whole.
+        users: Hosts whose root disk lies on it.
+        baseline: As recorded when it was made.
+        previous: Another template that this host uses now.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    path: str
+    present: bool
+    damaged: str = ""
+    users: tuple[str, ...] = ()
+    baseline: Baseline | None = None
+    previous: Previous | None = None
+
+
+class Outputs(BaseModel):
+    """Handed up."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str | None = None
+    template_name: str
+    baseline: Baseline

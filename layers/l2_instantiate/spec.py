@@ -1,0 +1,233 @@
+"""What a machine is to be, what it needs from below, what was found, what it hands up."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lab.model.files import File, LabFile
+from lab.model.units import Size, show_size
+from layers.l2_instantiate.ports import Ports
+
+ROOT = "root"
+KINDS = ("memory", "qemu")
+_MIB = 1024**2
+_SECTOR = 512
+_LEAST_MEMORY = 128 * _MIB
+# virtio-blk cuts a serial off at 20 bytes, and the serial is the disk's name in the guest.
+_DISK_NAME = re.compile(r"^[a-z][a-z0-9-]{0,19}$")
+_RESERVED = {"seed"}
+_USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Disk(_Declared):
+    """One disk. ``mount`` is L3's to carry out; here it only has to make sense."""
+
+    size: Size
+    durable: bool = Field(default=False, description="survives every rebuild of the machine")
+    mount: str | None = Field(default=None, description="where the guest mounts it")
+
+    @field_validator("size")
+    @classmethod
+    def _whole(cls, size: int) -> int:
+        if size < _MIB or size % _SECTOR:
+            raise ValueError("a disk is a whole number of 512-byte sectors, and at least 1MiB")
+        return size
+
+    @field_validator("mount")
+    @classmethod
+    def _absolute(cls, mount: str | None) -> str | None:
+        if mount is not None and not mount.startswith("/"):
+            raise ValueError(f"{mount!r} is not absolute: write it with a leading /")
+        return mount
+
+
+def _disks(disks: dict[str, Disk]) -> dict[str, Disk]:
+    if ROOT not in disks:
+        raise ValueError("a machine needs a disk named root: root: {size: 8GiB}")
+    for name, disk in disks.items():
+        if not _DISK_NAME.match(name) or name in _RESERVED:
+            raise ValueError(
+                f"{name!r} cannot be a disk's name: up to 20 of a-z, 0-9 and -, and not 'seed'"
+            )
+        twin = next((n for n, d in disks.items() if n < name and d.mount == disk.mount), None)
+        if disk.mount is not None and twin is not None:
+            raise ValueError(f"{twin} and {name} are both mounted at {disk.mount}")
+    if disks[ROOT].durable:
+        raise ValueError("root is rebuilt from the image: put what must last on a disk of its own")
+    if disks[ROOT].mount not in {None, "/"}:
+        raise ValueError("root is mounted at /: leave its mount out")
+    return disks
+
+
+def _public(keys: tuple[LabFile, ...]) -> tuple[LabFile, ...]:
+    for key in keys:
+        if b"PRIVATE KEY" in key.content:
+            raise ValueError(f"{key.path} is a private key: name the .pub file beside it")
+    return keys
+
+
+class Login(_Declared):
+    """Who may log in from the first boot on, besides the lab itself."""
+
+    user: str = "strata"
+    authorized_keys: Annotated[tuple[File, ...], AfterValidator(_public)] = ()
+
+    @field_validator("user")
+    @classmethod
+    def _plain(cls, user: str) -> str:
+        if not _USER.match(user) or user == "root":
+            raise ValueError(f"{user!r} cannot be the login: a plain user name, and not root")
+        return user
+
+    @property
+    def key_lines(self) -> tuple[str, ...]:
+        """The lines of all key files, without blanks and comments."""
+        lines = (line.strip() for key in self.authorized_keys for line in key.text.splitlines())
+        return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+class Machine(_Declared):
+    """The section ``machine`` of a persona."""
+
+    cpu: int = Field(default=1, ge=1, le=255, description="virtual processors")
+    memory: Size
+    disks: Annotated[dict[str, Disk], AfterValidator(_disks)]
+    ports: Ports = ()
+    login: Login = Login()
+
+    @field_validator("memory")
+    @classmethod
+    def _enough(cls, memory: int) -> int:
+        if memory < _LEAST_MEMORY:
+            raise ValueError(f"{show_size(memory)} is too little to boot: give it 512MiB or more")
+        if memory % _MIB:
+            raise ValueError(f"memory is a whole number of MiB: write {memory // _MIB}MiB")
+        return memory
+
+
+class Provider(_Declared):
+    """The provider of ``lab.yaml`` that a host names.
+
+    ``firmware`` is the UEFI code file of this machine, where it is not in one of the usual places.
+    """
+
+    kind: str = Field(json_schema_extra={"enum": list(KINDS)})
+    name: str = ""
+    accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    firmware: str | None = None
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _known(cls, kind: Any) -> Any:
+        if kind not in KINDS:
+            raise ValueError(f"no provider of the kind {kind!r}; known are: {', '.join(KINDS)}")
+        return kind
+
+    @field_validator("firmware")
+    @classmethod
+    def _absolute(cls, firmware: str | None) -> str | None:
+        if firmware is not None and not firmware.startswith("/"):
+            raise ValueError(f"{firmware!r} is not absolute: write it with a leading /")
+        return firmware
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind != "qemu" and (self.accelerator != "auto" or self.firmware is not None):
+            raise ValueError(f"accelerator and firmware are for kind qemu, not {self.kind}")
+        return self
+
+
+class Document(BaseModel):
+    """The sections of a host's document that this layer reads."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    provider: Provider
+    machine: Machine | None = None
+
+
+class Spec(_Declared):
+    """One machine: the section, and how its provider makes it."""
+
+    machine: Machine
+    accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    firmware: str | None = None
+
+
+class Inputs(BaseModel):
+    """From below. ``template`` is ``None`` while it is only predicted."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    accelerator: Literal["kvm", "tcg"] = "tcg"
+    template: str | None = None
+    template_name: str | None = None
+
+
+class ObservedDisk(_Declared):
+    """One disk as it is: bytes it can hold, bytes it takes on this machine."""
+
+    size: int
+    used: int = 0
+    durable: bool = False
+    owned: bool = True
+
+
+class Observed(_Declared):
+    """One machine as it is: while it runs as it runs, while it is off as it would start.
+
+    Attributes:
+        exists: False where there are only disks that outlived their machine, or foreign files.
+        owned: It carries this lab's mark.
+        owner: Who made it, for people: ``"lab other"``; ``""`` where nothing says so.
+        place: Where it lies on this machine.
+        answers: A login was seen to work since it was last started.
+        template_name: ``""`` where the root disk no longer fits what it was made from.
+        disks: All that exist, ``root`` among them.
+        attached: The disks besides root that it has, sorted.
+        root_at_boot: Size of the root disk when the guest last booted; it grows its filesystem
+            then.
+        ports: Sorted long forms.
+        port: Where its SSH is.
+        host_key, identity_file: ``None`` where the key is missing or is not the guest's.
+    """
+
+    exists: bool = True
+    owned: bool = True
+    owner: str = ""
+    place: str = ""
+    power: Literal["running", "stopped", "paused"] = "stopped"
+    answers: bool = True
+    accelerator: Literal["kvm", "tcg"] = "tcg"
+    template_name: str | None = None
+    cpu: int = 0
+    memory: int = 0
+    disks: dict[str, ObservedDisk] = {}
+    attached: tuple[str, ...] = ()
+    root_at_boot: int = 0
+    ports: tuple[str, ...] = ()
+    user: str = ""
+    authorized_keys: tuple[str, ...] = ()
+    port: int | None = None
+    host_key: str | None = None
+    identity_file: str | None = None
+
+
+class Outputs(BaseModel):
+    """Handed up: how to reach it. ``endpoints`` maps a guest's TCP port to where it is found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = None
+    port: int | None = None
+    user: str | None = None
+    host_key: str | None = None
+    identity_file: str | None = None
+    endpoints: dict[str, str] = {}

@@ -1,0 +1,49 @@
+"""Pure: the machine that a target asks for, as observing would find it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lab.layer import Target
+from layers.l2_instantiate.spec import ROOT, Inputs, Observed, ObservedDisk, Spec
+
+Machine = Target[Spec, Inputs]
+REPLACE_ON = frozenset({"template_name"})
+"""What no backend can change under a running root disk."""
+
+
+def desired(target: Machine) -> Observed:
+    """What observing finds once nothing is left to do."""
+    machine = target.spec.machine
+    return Observed(
+        power="running",
+        accelerator=accelerator(target),
+        template_name=target.inputs.template_name,
+        cpu=machine.cpu,
+        memory=machine.memory,
+        disks={n: ObservedDisk(size=d.size, durable=d.durable) for n, d in machine.disks.items()},
+        attached=extra_disks(target.spec),
+        root_at_boot=machine.disks[ROOT].size,
+        ports=port_lines(target.spec),
+        user=machine.login.user,
+        authorized_keys=machine.login.key_lines,
+        port=22,
+        host_key="ssh-ed25519 AAAA",
+        identity_file="",
+    )
+
+
+def extra_disks(spec: Spec) -> tuple[str, ...]:
+    """The declared disks besides root, sorted."""
+    return tuple(sorted(n for n in spec.machine.disks if n != ROOT))
+
+
+def port_lines(spec: Spec) -> tuple[str, ...]:
+    """The declared forwards in long form, sorted."""
+    return tuple(str(p) for p in sorted(spec.machine.ports))
+
+
+def accelerator(target: Machine) -> Literal["kvm", "tcg"]:
+    """The provider's choice, else what was found usable."""
+    wanted = target.spec.accelerator
+    return target.inputs.accelerator if wanted == "auto" else wanted

@@ -1,0 +1,1 @@
+"""One module a backend. Drivers do I/O, raise only LabErrors, and never print."""

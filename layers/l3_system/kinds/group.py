@@ -1,0 +1,67 @@
+"""Groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lab.model.plan import Action, Blocker, Change
+from layers.l3_system.kinds.kind import (
+    Place,
+    Section,
+    Step,
+    View,
+    Wanted,
+    compared,
+    name_of,
+    operands,
+    pruned,
+    quote,
+)
+from layers.l3_system.spec import Spec, Thing
+
+NAME = "group"
+
+
+def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the kinds' signature)
+    """Declared groups; the number only where it is declared."""
+    return {
+        name: Wanted({} if group.gid is None else {"gid": group.gid})
+        for name, group in spec.groups.items()
+    }
+
+
+def probe(wanted: Mapping[str, Wanted]) -> str:
+    """One getent for all."""
+    return f'{operands(NAME, wanted)}\nmark {NAME}\n[ $# = 0 ] || getent group -- "$@"'
+
+
+def parse(sections: Sequence[Section]) -> dict[str, Thing]:
+    """Name and number."""
+    rows = [line.split(":") for section in sections for line in section.lines]
+    return {r[0]: Thing(fields={"gid": int(r[2])}) for r in rows if len(r) > 2 and r[2].isdigit()}  # noqa: PLR2004
+
+
+def compare(name: str, view: View) -> Change | Blocker | None:
+    """Make it, or renumber it."""
+    return compared(NAME, name, view)
+
+
+def prune(name: str, view: View) -> Change:
+    """Remove it."""
+    return pruned(NAME, name, view)
+
+
+def steps(changes: Sequence[Change], wanted: Mapping[str, Wanted]) -> list[Step]:
+    """One a group."""
+    return [Step((change,), _script(change, wanted)) for change in changes]
+
+
+def _script(change: Change, wanted: Mapping[str, Wanted]) -> str:
+    name, thing = quote(name_of(change)), quote(change.what)
+    if change.action is Action.DELETE:
+        return f"if getent group {name} >/dev/null; then groupdel {name}; fi\ndisown {thing}"
+    gid = wanted[name_of(change)].fields.get("gid")
+    number = "" if gid is None else f"-g {gid} "
+    if change.action is Action.UPDATE:
+        return f"groupmod {number}{name}"
+    return f"own {thing} made\ngetent group {name} >/dev/null || groupadd {number}{name}"

@@ -1,0 +1,110 @@
+"""Mounts: a line of fstab, and mounted now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lab.model.plan import Action, Blocker, Change
+from layers.l3_system.kinds.kind import (
+    Place,
+    Section,
+    Step,
+    View,
+    Wanted,
+    compared,
+    name_of,
+    operands,
+    pruned,
+    quote,
+)
+from layers.l3_system.spec import Spec, Thing
+
+NAME = "mount"
+SHOW_TABLES = "[ ! -r /etc/fstab ] || show /etc/fstab fstab:; show /proc/self/mounts mounts:"
+
+
+def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the kinds' signature)
+    """Declared mounts."""
+    return {
+        path: Wanted({"source": m.source, "type": m.type, "options": m.options, "mounted": True})
+        for path, m in spec.mounts.items()
+    }
+
+
+def probe(wanted: Mapping[str, Wanted]) -> str:
+    """Nothing is spawned: the shell reads both tables by itself."""
+    return f"{operands(NAME, wanted)}\nif [ $# != 0 ]; then\n  mark {NAME}; {SHOW_TABLES}\nfi"
+
+
+def parse(sections: Sequence[Section]) -> dict[str, Thing]:
+    """Every line of fstab by where it mounts; plus what is mounted there without one."""
+    table, mounted = tables([line for section in sections for line in section.lines])
+    found = {
+        path: Thing(
+            fields={"source": row[0], "type": row[2], "options": row[3], "mounted": path in mounted}
+        )
+        for path, row in table.items()
+    }
+    for path in mounted - set(table):
+        found[path] = Thing(fields={"mounted": True})
+    return found
+
+
+def tables(lines: Sequence[str]) -> tuple[dict[str, list[str]], set[str]]:
+    """Lines of fstab by mount point, and the points where something is mounted."""
+    table: dict[str, list[str]] = {}
+    mounted: set[str] = set()
+    for line in lines:
+        name, _, text = line.partition(":")
+        row = text.split()
+        if len(row) < 4 or row[0].startswith("#"):  # noqa: PLR2004 (source, point, type, options)
+            continue
+        if name == "mounts":
+            mounted.add(row[1])
+        else:
+            table[row[1]] = row
+    return table, mounted
+
+
+def compare(name: str, view: View) -> Change | Blocker | None:
+    """Write the line and mount it."""
+    return compared(NAME, name, view)
+
+
+def prune(name: str, view: View) -> Change:
+    """Unmount it and drop the line."""
+    return pruned(NAME, name, view)
+
+
+def steps(changes: Sequence[Change], wanted: Mapping[str, Wanted]) -> list[Step]:
+    """One a mount."""
+    return [Step((change,), _script(change, wanted.get(name_of(change)))) for change in changes]
+
+
+def _script(change: Change, wanted: Wanted | None) -> str:
+    path, thing = quote(name_of(change)), quote(change.what)
+    if change.action is Action.DELETE or wanted is None:
+        return (
+            f"was=$(how {thing}); case $was in found*) was=${{was#found }} ;; *) was= ;; esac\n"
+            f'{unmount(path)}\nfstab {path} "$was"\n[ -z "$was" ] || mount {path}\n'
+            f"disown {thing}"
+        )
+    source, kind, options = (str(wanted.fields[f]) for f in ("source", "type", "options"))
+    line = quote(f"{source} {name_of(change)} {kind} {options} 0 0")
+    changed = {d.field for d in change.fields}
+    before = f"awk -v at={path} '!/^[ \\t]*#/ && $2 == at {{ $1 = $1; print }}' /etc/fstab"
+    lines = [
+        f"was=; [ ! -e /etc/fstab ] || was=$({before})",
+        f'own {thing} "${{was:+found }}${{was:-made}}"',
+        f"mkdir -p {path}",
+    ]
+    if change.action is Action.UPDATE and changed & {"source", "type"}:
+        lines.append(unmount(path))
+    lines.append(f"fstab {path} {line}")
+    lines.append(f"if mountpoint -q {path}; then mount -o remount {path}; else mount {path}; fi")
+    return "\n".join(lines)
+
+
+def unmount(path: str) -> str:
+    """Shell that unmounts ``path`` (quoted) if something is mounted there."""
+    return f"if mountpoint -q {path}; then umount {path}; fi"

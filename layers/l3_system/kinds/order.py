@@ -1,0 +1,32 @@
+"""All kinds, in the order of applying."""
+
+from __future__ import annotations
+
+from layers.l3_system.kinds import (
+    directory,
+    file,
+    filesystem,
+    group,
+    hostname,
+    mount,
+    package,
+    service,
+    sysctl,
+    user,
+)
+from layers.l3_system.kinds.kind import Kind
+
+# The order of applying: a package brings users, groups and directories; a file may belong to a
+# user and lie on a disk; a service needs all of them. Things that go, go in the reverse order.
+KINDS: tuple[Kind, ...] = (
+    package,
+    group,
+    user,
+    filesystem,
+    mount,
+    directory,
+    file,
+    sysctl,
+    hostname,
+    service,
+)

@@ -1,0 +1,206 @@
+"""Pure: from what is declared and what was found to the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lab.errors import LabError
+from lab.layer import Above, Prediction, Target
+from lab.model.baseline import Baseline
+from lab.model.host import Host, Part
+from lab.model.plan import Blocker, Change, Plan
+from layers.l3_system.kinds.kind import Place, View, Wanted
+from layers.l3_system.kinds.order import KINDS
+from layers.l3_system.kinds.template import render
+from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
+
+Where = tuple[str | int, ...]
+Everything = Mapping[str, Mapping[str, Wanted]]
+
+
+def parts(document: Document) -> tuple[Part, ...]:
+    """One, or none for an appliance."""
+    if document.system is None:
+        return ()
+    driver = "memory" if document.provider.kind == "memory" else "native"
+    declared = {name: getattr(document.system, name) for name in type(document.system).model_fields}
+    return (Part("", driver, Spec(**declared, filesystems=document.machine.disks)),)
+
+
+def place(host: Host, inputs: Inputs) -> Place:
+    """What templates may use."""
+    address = host.address.split("/")[0] if host.address else inputs.address
+    return Place(host.name, host.persona, address, host.tags, host.vars)
+
+
+def wanted(target: Target[Spec, Inputs]) -> Everything:
+    """Every declared thing, by kind, in the order of applying."""
+    here = place(target.host, target.inputs)
+    try:
+        return {kind.NAME: kind.wanted(target.spec, here) for kind in KINDS}
+    except ValueError as error:
+        raise LabError(
+            f"Unable to work out the system of {target.host.name}: {error}.",
+            hint=f"lab validate host={target.host.name}",
+        ) from error
+
+
+def plan(
+    target: Target[Spec, Inputs],
+    observed: Observed | None,
+    replace_on: frozenset[str],  # noqa: ARG001 (an operating system is changed in place)
+) -> Plan:
+    """First what goes, in reverse order, then what comes."""
+    if target.absent:
+        return Plan()  # it goes with its machine
+    view = View(wanted(target), observed or Observed())
+    changes: list[Change] = []
+    blockers: list[Blocker] = []
+    for kind in reversed(KINDS):
+        changes += [kind.prune(name, view) for name in _undeclared(kind.NAME, view)]
+    for kind in KINDS:
+        for name in view.wanted[kind.NAME]:
+            step = kind.compare(name, view)
+            if isinstance(step, Blocker):
+                blockers.append(step)
+            elif step is not None:
+                changes.append(step)
+                view.changing.add(step.what)
+    return Plan(tuple(changes), tuple(blockers))
+
+
+def _undeclared(kind: str, view: View) -> list[str]:
+    ours = (thing.partition(" ") for thing in view.observed.owned)
+    return sorted(name for k, _, name in ours if k == kind and name not in view.wanted[kind])
+
+
+def desired(target: Target[Spec, Inputs]) -> Observed:
+    """What is found when everything is as declared: the plan for it is empty."""
+    return Observed(
+        things={
+            kind: {name: Thing(fields=dict(w.fields)) for name, w in things.items()}
+            for kind, things in wanted(target).items()
+        }
+    )
+
+
+def fresh(target: Target[Spec, Inputs]) -> Observed:
+    """A newly made machine, from what its image's baseline says; the rest is not there."""
+    baseline = target.inputs.baseline
+    if baseline is None:
+        return Observed()
+    spec = target.spec
+    return Observed(
+        things={
+            "package": {
+                name: Thing(fields={"state": "installed"}, facts={"version": version})
+                for name in spec.packages
+                if (version := baseline.packages.get(name)) is not None
+            },
+            "group": {
+                name: Thing(fields={"gid": baseline.groups[name]})
+                for name in spec.groups
+                if name in baseline.groups
+            },
+            "user": _accounts(spec, baseline),
+            "file": {
+                path: Thing(
+                    fields={
+                        "content": baseline.conffiles[path],
+                        "mode": "0644",
+                        "owner": "root",
+                        "group": "root",
+                    },
+                    facts={"kind": "file", "text": None},
+                )
+                for path in spec.files
+                if path in baseline.conffiles
+            },
+            "service": _units(spec, baseline),
+        }
+    )
+
+
+def _accounts(spec: Spec, baseline: Baseline) -> dict[str, Thing]:
+    accounts = {name: baseline.users[name] for name in spec.users if name in baseline.users}
+    return {
+        name: Thing(
+            fields={
+                "uid": a.uid,
+                "home": a.home,
+                "shell": a.shell,
+                "groups": sorted(a.groups),
+                "authorized_keys": [],
+            }
+        )
+        for name, a in accounts.items()
+    }
+
+
+def _units(spec: Spec, baseline: Baseline) -> dict[str, Thing]:
+    """A unit that is enabled in the image runs after the first boot."""
+    units = [unit_name(name) for name in spec.services]
+    enabled = {u: baseline.units[u] == "enabled" for u in units if u in baseline.units}
+    return {
+        unit: Thing(fields={"state": "running" if on else "stopped", "enabled": on})
+        for unit, on in enabled.items()
+    }
+
+
+def predict(target: Target[Spec, Inputs], observed: Observed | None, plan: Plan) -> Prediction:  # noqa: ARG001
+    """The layers above see the same machine before and after."""
+    return Prediction(outputs(target, observed), Above.AS_IS)
+
+
+def outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:  # noqa: ARG001
+    """The name it answers to."""
+    return Outputs(hostname=target.spec.hostname or target.host.name)
+
+
+def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
+    """Templates that do not render, and declarations that contradict each other."""
+    spec = part.spec
+    if not isinstance(spec, Spec):
+        return ()
+    problems: list[tuple[Where, str]] = []
+    here = place(host, Inputs())
+    for path, file in spec.files.items():
+        where: Where = ("system", "files", path)
+        if path in spec.directories:
+            problems.append((where, f"{path} is declared as a directory too"))
+        if file.template is None:
+            continue
+        try:
+            render(file.template.text, here)
+        except ValueError as error:
+            problems.append(((*where, "template"), f"{file.template.path}: {error}"))
+    problems += _mounted_twice(spec)
+    problems += _services(spec)
+    return tuple(problems)
+
+
+def _mounted_twice(spec: Spec) -> list[tuple[Where, str]]:
+    disks = {f.mount: name for name, f in spec.filesystems.items()}
+    return [
+        (("system", "mounts", path), f"the disk {disks[path]} is mounted at {path} already")
+        for path in spec.mounts
+        if path in disks
+    ]
+
+
+def _services(spec: Spec) -> list[tuple[Where, str]]:
+    problems: list[tuple[Where, str]] = []
+    units: dict[str, str] = {}
+    for name, service in spec.services.items():
+        other = units.setdefault(unit_name(name), name)
+        if other != name:
+            problems.append((("system", "services", name), f"this is {other} once more"))
+        problems += [
+            (
+                ("system", "services", name, "restart_on", index),
+                f"{path} is not among the files declared here",
+            )
+            for index, path in enumerate(service.restart_on)
+            if path not in spec.files
+        ]
+    return problems
