@@ -45,13 +45,12 @@ lab *args:
 
 # The example lab, for real: template, VM, system, workload; again: 0 changes
 demo:
-    @lab validate
-    @lab plan host=web1 || [ "$?" = 2 ]
-    @lab converge host=web1 --yes --no-input
+    @lab validate --quiet
+    @lab plan host=web1 --quiet || { status=$?; [ "$status" = 2 ] || exit "$status"; lab converge host=web1 --yes --no-input; }
 
 # Delete what the demo made, its data and this lab's state on this machine too
 demo-clean:
-    @lab destroy host=web1 --with-data --allow-destroy --confirm web1 --yes --no-input --forget
+    @lab destroy host=web1 --with-data --confirm web1 --yes --no-input --forget
 
 # All of the tests, real machines included:  just test -k planner
 test *args:
@@ -79,3 +78,7 @@ format:
 # What is claimed about speed, measured here and now
 bench *args:
     @python benchmarks/run.py "$@"
+
+# The generated reference of every command: docs/cli.md
+reference:
+    @python -m lab.cli.reference > docs/cli.md

@@ -105,7 +105,7 @@ def with_vm(claims, selector, times):
     report = subprocess.run(
         [LAB, "verify", selector, "--json"], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    handed = json.loads(report.stdout.splitlines()[-1])["report"]["handed"]
+    handed = json.loads(report.stdout.splitlines()[-1])["handed"]
     host, values = next(iter(handed.items()))
     known = state / "strata"
     with tempfile.NamedTemporaryFile("w", suffix=".known_hosts") as file:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from lab import events
 from lab.api.explain import explain
-from lab.api.places import workspace_of
+from lab.api.places import forget, workspace_of
 from lab.api.saved import SavedPlan, plans_of
 from lab.api.schema import schemas
 from lab.api.selector import select
@@ -19,7 +19,7 @@ from lab.api.standing import HostStatus, standings
 from lab.config import Inventory, find_root, load
 from lab.engine import Approval, Engine
 from lab.engine.walk import Options, spec_digest
-from lab.errors import ConfigError, LabError, Problem, Stale
+from lab.errors import ConfigError, LabError, PlanError, Problem, Stale
 from lab.journal import Journal, RunRecord
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
@@ -223,6 +223,20 @@ class Lab:
         hosts = self._existing(selectors)
         with self._running():
             return self._engine.destroy(hosts, options, Approval(), on_event, only_plan=True)
+
+    def forget(self) -> None:
+        """Drop everything that is kept of this lab on this machine: journal, keys, images, caches.
+
+        Raises PlanError where something that it made still exists: that would be orphaned.
+        """
+        left = sorted({o.host for o in self._journal.ledger()})
+        if left:
+            raise PlanError(
+                f"Unable to forget the lab {self.name}: {', '.join(left)} still exists.",
+                hint=f"lab destroy host={left[0]} --with-data",
+            )
+        self.close()
+        forget(self.workspace)
 
     def undeclared(self) -> tuple[str, ...]:
         """Hosts of which something exists and that no file declares any more."""

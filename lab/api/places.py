@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from lab.layer import Workspace
@@ -27,3 +29,15 @@ def workspace_of(name: str, root: Path) -> Workspace:
         cache=_folder("XDG_CACHE_HOME", home / ".cache") / "strata",
         runtime=_folder("XDG_RUNTIME_DIR", fallback) / "strata" / name,
     )
+
+
+def forget(workspace: Workspace) -> None:
+    """Remove the lab's folders, and what all labs share once this was the last one."""
+    for folder in (workspace.state, workspace.runtime):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (workspace.state.parent, workspace.runtime.parent):
+        with suppress(OSError):  # another lab lives there
+            folder.rmdir()
+    states = workspace.state.parent
+    if not states.exists() or [p.name for p in states.iterdir()] == ["bugs"]:
+        shutil.rmtree(workspace.cache, ignore_errors=True)

@@ -160,6 +160,11 @@ def converge(
 @asking
 @click.option("--with-data", is_flag=True, help="Durable disks as well: gone for good.")
 @click.option("--all", "everything", is_flag=True, help="Every host of the lab.")
+@click.option(
+    "--forget",
+    is_flag=True,
+    help="Then drop this lab's journal and keys here too; only when nothing of it is left.",
+)
 @as_json
 @common
 @click.pass_obj
@@ -172,6 +177,7 @@ def destroy(
     confirm: tuple[str, ...],
     with_data: bool,
     everything: bool,
+    forget: bool,
 ) -> int:
     """Remove hosts; durable data only when asked to.
 
@@ -188,4 +194,4 @@ def destroy(
     if not selectors and not everything:
         raise click.UsageError("say which hosts (host=NAME), or --all for every one.")
     answers = verbs.Answers(yes, no_input, allow_destroy=True, names=frozenset(confirm))
-    return verbs.destroy(settings, selectors, answers, with_data=with_data)
+    return verbs.destroy(settings, selectors, answers, with_data=with_data, forget=forget)

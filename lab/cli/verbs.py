@@ -14,7 +14,7 @@ from lab.cli.progress import write_json
 from lab.cli.session import Session, opened
 from lab.cli.text.look import line
 from lab.cli.text.plans import plan_lines
-from lab.cli.text.reports import first_url, report_lines
+from lab.cli.text.reports import addresses, first_url, report_lines
 from lab.errors import LabError, PlanError
 from lab.model.outcome import ExitCode, Outcome, PartReport, RunReport
 
@@ -125,31 +125,50 @@ def apply(settings: Settings, path: str, answers: Answers, jobs: int | None) -> 
 
 
 def destroy(
-    settings: Settings, selectors: tuple[str, ...], answers: Answers, *, with_data: bool
+    settings: Settings,
+    selectors: tuple[str, ...],
+    answers: Answers,
+    *,
+    with_data: bool,
+    forget: bool,
 ) -> int:
     """``lab destroy``: the typed names are the approval; ``--yes`` alone never is."""
     with opened(settings) as session:
-        lab, consent = session.lab, answers.consent(session)
-        _refuse_unasked_json(session, unless=answers.yes)
-        planned = session.watch(lambda _: lab.plan_destroy(*selectors, with_data=with_data))
-        doomed = list(dict.fromkeys(p.host for p in planned.parts if p.host and p.plan.changes))
-        if not settings.json:
-            _show_plan(session, planned)
-        if not doomed:
-            if settings.json:
-                write_report(session, planned)
-            return ExitCode.OK if planned.exit_code is ExitCode.PENDING else planned.exit_code
-        decision = confirm(doomed, consent, session.ask, lab.name)
-        if not decision.go:
-            return _not_approved(session)
-        approval = Approval(allow_destroy=True, confirmed=decision.names)
-        report = session.watch(
-            lambda listen: lab.destroy(
-                *selectors, approval=approval, with_data=with_data, on_event=listen
-            )
+        code = _destroy(session, settings, selectors, answers, with_data=with_data)
+        if forget and code is ExitCode.OK:
+            session.lab.forget()
+        return code
+
+
+def _destroy(
+    session: Session,
+    settings: Settings,
+    selectors: tuple[str, ...],
+    answers: Answers,
+    *,
+    with_data: bool,
+) -> int:
+    lab, consent = session.lab, answers.consent(session)
+    _refuse_unasked_json(session, unless=answers.yes)
+    planned = session.watch(lambda _: lab.plan_destroy(*selectors, with_data=with_data))
+    doomed = list(dict.fromkeys(p.host for p in planned.parts if p.host and p.plan.changes))
+    if not settings.json:
+        _show_plan(session, planned)
+    if not planned.changes:
+        if settings.json:
+            write_report(session, planned)
+        return planned.exit_code
+    decision = confirm(doomed, consent, session.ask, lab.name)
+    if doomed and not decision.go:
+        return _not_approved(session)
+    approval = Approval(allow_destroy=True, confirmed=decision.names)
+    report = session.watch(
+        lambda listen: lab.destroy(
+            *selectors, approval=approval, with_data=with_data, on_event=listen
         )
-        words = "".join(f" {s}" for s in selectors) or " --all"
-        return _told(session, report, f"lab destroy{words}{' --with-data' * with_data}")
+    )
+    words = "".join(f" {s}" for s in selectors) or " --all"
+    return _told(session, report, f"lab destroy{words}{' --with-data' * with_data}")
 
 
 def write_report(session: Session, report: RunReport) -> None:
@@ -172,7 +191,9 @@ def _show_plan(session: Session, report: RunReport) -> None:
     if session.screen.settings.json:
         write_report(session, report)
         return
-    session.screen.show(plan_lines(report, session.screen.look, session.titles))
+    look = session.screen.look
+    reached = [] if report.exit_code is not ExitCode.OK else [line(), *addresses(report, look)]
+    session.screen.show([*plan_lines(report, look, session.titles), *reached[:-1]])
 
 
 def _told(session: Session, report: RunReport, same: str) -> int:

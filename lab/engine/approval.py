@@ -60,7 +60,9 @@ class Approval:
     def _check_same(self, host: Host, key: Key, plan: Plan) -> None:
         approved = (self.only or {}).get(key, Plan())
         by_another = key[0] != host.name  # and so it may be done already
-        more = [c for c in plan.changes if not any(_covers(a, c, approved) for a in approved.changes)]
+        more = [
+            c for c in plan.changes if not any(_covers(a, c, approved) for a in approved.changes)
+        ]
         done = {c.identity for c in plan.changes}
         gone = [c for c in approved.changes if c.identity not in done]
         if approved.predicted or by_another:

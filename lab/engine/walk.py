@@ -130,6 +130,15 @@ class Walk:
             if layer.destroyed:
                 for item in self._items(layer, absent=True):
                     self._guard(layer, item, step)
+        if not only_plan and not self.stopped:
+            self._disown_what_went_along()
+
+    def _disown_what_went_along(self) -> None:
+        """What stood on a machine that is gone is gone with it."""
+        for layer in self.run.layers:
+            if not layer.destroyed:
+                for thing in self.run.owned(self.host.name, layer.name):
+                    self.run.disown((thing.host, thing.layer, thing.part))
 
     def block(self, failure: Failure, outcome: Outcome = Outcome.BLOCKED) -> None:
         """Report that nothing was tried, and why."""

@@ -119,7 +119,7 @@ def test_converge_with_nothing_to_do_says_so(lab, run, scene):
     lab.planned = scene.nothing()
     result = run("converge")
     assert result.code == 0
-    assert result.out == "No changes. web1 is as declared.\n"
+    assert result.out == "0 changes. web1 is as declared.\n"
     assert verbs(lab) == ["plan", "close"]
 
 

@@ -61,7 +61,7 @@ def summary(report: RunReport) -> Text:
             if len(everybody) == 1
             else f"{plural(len(everybody), 'host')} are as declared."
         )
-        return line(("No changes. ", "bold green"), what)
+        return line(("0 changes. ", "bold green"), what)
     blocked = f" {plural(len(unclear), 'host')} cannot go on: see above." if unclear else ""
     if not total:
         return line(("No plan.", "bold red"), (blocked, "red"))

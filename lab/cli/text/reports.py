@@ -37,7 +37,7 @@ def report_lines(report: RunReport, look: Look, titles: dict[str, str] | None = 
     failures = [*_failures(report, look, titles)]
     lines += failures
     if report.verb == "converge":
-        lines += _addresses(report, look)
+        lines += addresses(report, look)
     for note in report.notes:
         lines += prose(note, look, 2, "yellow", first="!")
     return [*lines, conclusion(report)]
@@ -167,7 +167,7 @@ def _failures(report: RunReport, look: Look, titles: dict[str, str] | None) -> I
         yield Text()
 
 
-def _addresses(report: RunReport, look: Look) -> list[Text]:
+def addresses(report: RunReport, look: Look) -> list[Text]:
     """How to reach what was converged: a login that can be copied, and the workloads' URLs."""
     lines: list[Text] = []
     reached = [h for h, handed in report.handed.items() if _login(handed) or handed.get("urls")]
