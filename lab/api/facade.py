@@ -17,13 +17,13 @@ from lab.api.schema import schemas
 from lab.api.selector import select
 from lab.api.standing import HostStatus, standings
 from lab.config import Inventory, find_root, load
-from lab.engine import Approval, Engine
+from lab.engine import JOBS, Approval, Engine
 from lab.engine.walk import Options, spec_digest
 from lab.errors import ConfigError, LabError, PlanError, Problem, Stale
 from lab.journal import Journal, RunRecord
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
-from lab.model.outcome import Finding, RunReport
+from lab.model.outcome import Finding, Level, RunReport
 from lab.model.plan import digest
 from layers import LAYERS
 
@@ -96,6 +96,7 @@ class Lab:
         *selectors: str,
         layer: str | None = None,
         through: bool = True,
+        adopt: bool = False,
         on_event: events.Listener = events.ignore,
         jobs: int | None = None,
     ) -> RunReport:
@@ -103,7 +104,8 @@ class Lab:
 
         Changes nothing anywhere. ``layer`` (``"l3"``) is the highest layer to look at.
         """
-        return self._look("plan", selectors, layer, through, on_event, jobs)
+        options = Options(self._stop(layer), through=through, adopt=adopt)
+        return self._look("plan", selectors, options, on_event, jobs)
 
     def verify(
         self,
@@ -114,23 +116,21 @@ class Lab:
         jobs: int | None = None,
     ) -> RunReport:
         """Whether everything is as declared: :meth:`plan`, asked as a question."""
-        return self._look("verify", selectors, layer, through, on_event, jobs)
+        options = Options(self._stop(layer), through=through)
+        return self._look("verify", selectors, options, on_event, jobs)
 
     def _look(
         self,
         verb: str,
         selectors: tuple[str, ...],
-        layer: str | None,
-        through: bool,  # noqa: FBT001 (passed on by name from the two above)
+        options: Options,
         on_event: events.Listener,
         jobs: int | None,
     ) -> RunReport:
-        options = Options(self._stop(layer), through=through)
+        hosts = self.select(*selectors)
         with self._running():
-            report = self._engine.plan(
-                self.select(*selectors), options, on_event, verb=verb, jobs=jobs or _jobs()
-            )
-        return report if through else _only(report, self.layers[options.stop].name)
+            report = self._engine.plan(hosts, options, on_event, verb=verb, jobs=jobs or JOBS)
+        return report if options.through else _only(report, self.layers[options.stop].name)
 
     def converge(
         self,
@@ -154,7 +154,7 @@ class Lab:
                 options,
                 approval or Approval(),
                 on_event,
-                jobs=jobs or _jobs(),
+                jobs=jobs or JOBS,
             )
 
     def apply(
@@ -177,9 +177,9 @@ class Lab:
                 hint="lab plan --out FILE, look at it, apply that one",
             )
         allowed = replace(approval or Approval(), only=saved.plans)
-        options = Options(self._stop(saved.layer), through=saved.through)
+        options = Options(self._stop(saved.layer), through=saved.through, adopt=saved.adopt)
         with self._running():
-            return self._engine.converge(hosts, options, allowed, on_event, jobs=jobs or _jobs())
+            return self._engine.converge(hosts, options, allowed, on_event, jobs=jobs or JOBS)
 
     def saved(
         self,
@@ -187,6 +187,7 @@ class Lab:
         *selectors: str,
         layer: str | None = None,
         through: bool = True,
+        adopt: bool = False,
     ) -> SavedPlan:
         """The plan of a report, to be written to a file or applied right away."""
         hosts = self.select(*selectors)
@@ -194,6 +195,7 @@ class Lab:
             lab=self.name,
             layer=layer,
             through=through,
+            adopt=adopt,
             hosts=tuple(h.name for h in hosts),
             plans=plans_of(report),
             sources=self._sources(hosts),
@@ -275,7 +277,9 @@ class Lab:
         findings = [_python()]
         for name in self.undeclared():
             what = f"{name} exists, and no file declares it"
-            findings.append(Finding("warn", "undeclared host", what, f"lab destroy host={name}"))
+            findings.append(
+                Finding(Level.WARN, "undeclared host", what, f"lab destroy host={name}")
+            )
         for host in self.select(*selectors):
             for part in host.parts.get(self.layers[0].name, ()):
                 for finding in self.layers[0].findings(self.workspace, host, part):
@@ -328,10 +332,6 @@ def _only(report: RunReport, layer: str) -> RunReport:
     return replace(report, parts=tuple(p for p in report.parts if p.layer == layer))
 
 
-def _jobs() -> int:
-    return 16
-
-
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    return Finding("pass", "Python", version, "")
+    return Finding(Level.PASS, "Python", version)

@@ -24,6 +24,7 @@ class SavedPlan:
         lab: The lab's name.
         layer: The layer it goes to, short (``"l3"``), or ``None`` for all.
         through: Whether layers below are acted on.
+        adopt: Whether what is not ours may be taken over.
         hosts: The hosts it is about.
         plans: Every part's plan.
         sources: A digest of what was declared when it was made.
@@ -32,6 +33,7 @@ class SavedPlan:
     lab: str
     layer: str | None
     through: bool
+    adopt: bool
     hosts: tuple[str, ...]
     plans: Mapping[Key, Plan]
     sources: str
@@ -43,6 +45,7 @@ class SavedPlan:
             "lab": self.lab,
             "layer": self.layer,
             "through": self.through,
+            "adopt": self.adopt,
             "hosts": list(self.hosts),
             "sources": self.sources,
             "parts": [
@@ -88,6 +91,7 @@ class SavedPlan:
             lab=document["lab"],
             layer=document["layer"],
             through=document["through"],
+            adopt=document["adopt"],
             hosts=tuple(document["hosts"]),
             plans=plans,
             sources=document["sources"],

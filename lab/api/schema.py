@@ -18,15 +18,15 @@ def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
     sections: dict[str, Any] = {}
     provider: dict[str, Any] = {"type": "object"}
     for layer in layers:
-        schema = _schema(layer.document, definitions)
+        schema = _schema(layer.document, definitions, layer.short)
         for name, field in schema.get("properties", {}).items():
             if name == "provider" and name in layer.sections:
                 provider = field
             elif name in layer.sections:
                 sections[name] = field
-    persona = _schema(Persona, definitions)
-    host = _schema(HostEntry, definitions)
-    lab = _schema(LabEntry, definitions)
+    persona = _schema(Persona, definitions, "lab")
+    host = _schema(HostEntry, definitions, "lab")
+    lab = _schema(LabEntry, definitions, "lab")
     overlay = {
         "type": "object",
         "properties": {**host["properties"], **sections},
@@ -55,7 +55,9 @@ def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _schema(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/$defs/{model}")
-    definitions.update(schema.pop("$defs", {}))
+def _schema(model: type[BaseModel], definitions: dict[str, Any], owner: str) -> dict[str, Any]:
+    """The model's schema; its definitions go to the common ones, under its owner's name."""
+    schema = model.model_json_schema(ref_template=f"#/$defs/{owner}.{{model}}")
+    for name, definition in schema.pop("$defs", {}).items():
+        definitions[f"{owner}.{name}"] = definition
     return schema

@@ -48,6 +48,7 @@ def asking(function: click.decorators.FC) -> click.decorators.FC:
     metavar="FILE",
     help="Keep the plan, for: lab converge --plan FILE.",
 )
+@click.option("--adopt", is_flag=True, help="Take over what exists and is not ours.")
 @as_json
 @common
 @click.pass_obj
@@ -59,6 +60,7 @@ def plan(
     only_this_layer: bool,
     jobs: int | None,
     out: str | None,
+    adopt: bool,
 ) -> int:
     """Show what would change; change nothing.
 
@@ -73,7 +75,7 @@ def plan(
       lab plan --json | tail -1         the report as JSON
     """
     scope = scope_of(words, through=through, only=only_this_layer)
-    return verbs.plan(settings, scope, jobs, out)
+    return verbs.plan(settings, scope, jobs, out, adopt=adopt)
 
 
 @click.command(cls=Documented)

@@ -35,18 +35,24 @@ class Answers:
         return Consent(self.yes, self.allow_destroy, self.names, can_ask)
 
 
-def plan(settings: Settings, scope: Scope, jobs: int | None, out: str | None) -> int:
+def plan(
+    settings: Settings, scope: Scope, jobs: int | None, out: str | None, *, adopt: bool
+) -> int:
     """``lab plan``."""
     with opened(settings) as session:
-        report = _planned(session, scope, jobs)
+        report = _planned(session, scope, jobs, adopt=adopt)
         if out is not None:
             saved = session.lab.saved(
-                report, *scope.selectors, layer=scope.layer, through=scope.through
+                report,
+                *scope.selectors,
+                layer=scope.layer,
+                through=scope.through,
+                adopt=adopt,
             )
             _write(saved, Path(out))
         _show_plan(session, report)
         if report.changes and not settings.json:
-            again = f" --plan {out}" if out else scope.words
+            again = f" --plan {out}" if out else f"{scope.words}{' --adopt' * adopt}"
             session.hint(f"lab converge{again}")
         return report.exit_code
 
@@ -79,7 +85,7 @@ def converge(
         approval = Approval(answers.allow_destroy, answers.names)
         if not answers.yes:
             _refuse_unasked_json(session)
-            report = _planned(session, scope, jobs)
+            report = _planned(session, scope, jobs, adopt=adopt)
             _show_plan(session, report)
             if not report.changes:
                 return report.exit_code
@@ -87,9 +93,7 @@ def converge(
             if not decision.go:
                 return _not_approved(session)
             saved = lab.saved(report, *scope.selectors, layer=scope.layer, through=scope.through)
-            # What is to be adopted is a blocker of the plan: there is no exact plan of it yet.
-            only = None if adopt else saved.plans
-            approval = Approval(decision.allow_destroy, decision.names, only)
+            approval = Approval(decision.allow_destroy, decision.names, saved.plans)
         report = session.watch(
             lambda listen: lab.converge(
                 *scope.selectors,
@@ -178,11 +182,16 @@ def write_report(session: Session, report: RunReport) -> None:
     write_json(session.screen, document)
 
 
-def _planned(session: Session, scope: Scope, jobs: int | None) -> RunReport:
+def _planned(session: Session, scope: Scope, jobs: int | None, *, adopt: bool) -> RunReport:
     lab = session.lab
     return session.watch(
         lambda listen: lab.plan(
-            *scope.selectors, layer=scope.layer, through=scope.through, on_event=listen, jobs=jobs
+            *scope.selectors,
+            layer=scope.layer,
+            through=scope.through,
+            adopt=adopt,
+            on_event=listen,
+            jobs=jobs,
         )
     )
 

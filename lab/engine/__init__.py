@@ -8,6 +8,6 @@ is about, and anything that touches the world itself.
 """
 
 from lab.engine.approval import Approval
-from lab.engine.run import Engine
+from lab.engine.run import JOBS, Engine
 
-__all__ = ["Approval", "Engine"]
+__all__ = ["JOBS", "Approval", "Engine"]

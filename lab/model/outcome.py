@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Literal
 
 from lab.model.plan import Plan
 
@@ -40,11 +39,19 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+class Level(StrEnum):
+    """How a finding stands."""
+
+    PASS = "pass"  # noqa: S105 (a verdict, not a password)
+    WARN = "warn"
+    FAIL = "fail"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of a doctor: ``level`` is pass, warn or fail; ``hint`` is the line that mends it."""
+    """One thing that a doctor looked at: how it stands, and the line that mends it."""
 
-    level: Literal["pass", "warn", "fail"]
+    level: Level
     what: str
     detail: str = ""
     hint: str = ""

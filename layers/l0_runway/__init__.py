@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.layer import Driver, Layer, Workspace
+from lab.layer import Driver, Layer, Target, Workspace
+from lab.model.host import Host, Part
+from lab.model.outcome import Finding
 from layers.l0_runway import planner
 from layers.l0_runway.spec import Document, Inputs, Outputs, Spec
 
@@ -21,6 +23,13 @@ def _memory(workspace: Workspace) -> Driver[Any, Any, Any]:
     return MemoryDriver(workspace)
 
 
+def _findings(workspace: Workspace, host: Host, part: Part) -> tuple[Finding, ...]:
+    """For ``lab doctor``: everything that was looked at for one host."""
+    target = Target(host, part.spec, Inputs(), part.name)
+    observed = LAYER.drivers[part.driver](workspace).observe(target)
+    return planner.findings(observed) if observed is not None else ()
+
+
 LAYER = Layer(
     name="l0_runway",
     title="runway",
@@ -33,5 +42,6 @@ LAYER = Layer(
     plan=planner.plan,
     predict=planner.predict,
     outputs=planner.outputs,
+    findings=_findings,
     drivers={"local": _local, "memory": _memory},
 )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from lab.layer import Prediction, Target
 from lab.model.host import Part
+from lab.model.outcome import Finding, Level
 from lab.model.plan import Blocker, Plan
 from lab.model.units import show_size
 from layers.l0_runway.spec import Document, Inputs, Observed, Outputs, Spec
@@ -15,24 +14,6 @@ from layers.l0_runway.spec import Document, Inputs, Observed, Outputs, Spec
 _MIB = 1 << 20
 _QEMU_ITSELF = 256 * _MIB  # what QEMU takes besides the guest's memory
 _OLDEST_QEMU = (5, 2)
-
-
-class Level(StrEnum):
-    """How a finding stands."""
-
-    PASS = "pass"  # noqa: S105 (a verdict, not a password)
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: how it stands, and the line that mends it."""
-
-    level: Level
-    what: str
-    detail: str
-    hint: str = ""
 
 
 def parts(document: Document) -> tuple[Part, ...]:

@@ -27,7 +27,10 @@ def parts(document: Document) -> tuple[Part, ...]:
         return ()
     provider = document.provider
     spec = Spec(
-        machine=document.machine, accelerator=provider.accelerator, firmware=provider.firmware
+        machine=document.machine,
+        accelerator=provider.accelerator,
+        firmware=provider.firmware,
+        boot_deadline=provider.boot_deadline,
     )
     return (Part("", provider.kind, spec),)
 

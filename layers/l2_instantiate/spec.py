@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lab.model.files import File, LabFile
-from lab.model.units import Size, show_size
+from lab.model.units import Duration, Size, show_size
 from layers.l2_instantiate.ports import Ports
 
 ROOT = "root"
@@ -122,6 +122,9 @@ class Provider(_Declared):
     name: str = ""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
+    boot_deadline: Duration | None = Field(
+        default=None, description="how long a boot may take; 2m with KVM, 4m without"
+    )
 
     @field_validator("kind", mode="before")
     @classmethod
@@ -159,6 +162,7 @@ class Spec(_Declared):
     machine: Machine
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
+    boot_deadline: Duration | None = None
 
 
 class Inputs(BaseModel):

@@ -217,9 +217,9 @@ class FakeLab:
         )
         return self._run("destroy", report, on_event, selectors=selectors, **asked)
 
-    def saved(self, report, *selectors, layer=None, through=True):
+    def saved(self, report, *selectors, layer=None, through=True, adopt=False):
         plans = {(p.host, p.layer, p.part): p.plan for p in report.parts}
-        return SavedPlan(self.name, layer, through, ("web1",), plans, "sources")
+        return SavedPlan(self.name, layer, through, adopt, ("web1",), plans, "sources")
 
     def select(self, *selectors):
         return [SimpleNamespace(name="web1")]

@@ -21,7 +21,13 @@ def asked(lab, verb):
 def test_plan_passes_selectors_layer_and_depth(lab, run):
     run("plan", "l3", "host=web1", "tag=a", "--jobs", "3")
     call = asked(lab, "plan")
-    assert call == {"selectors": ("host=web1", "tag=a"), "layer": "l3", "through": False, "jobs": 3}
+    assert call == {
+        "selectors": ("host=web1", "tag=a"),
+        "layer": "l3",
+        "through": False,
+        "adopt": False,
+        "jobs": 3,
+    }
     lab.calls.clear()
     run("plan", "host=web1")
     assert asked(lab, "plan")["through"] is True

@@ -15,7 +15,7 @@ LAB = str(Path(sys.executable).with_name("lab"))
 REPOSITORY = Path(__file__).resolve().parents[2]
 GUEST = r"""
 dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\n' | sort
-find /etc /opt /srv /usr/local /var/lib/strata -xdev -type f ! -name '*-' -print0 2>/dev/null |
+find /etc /opt /srv /usr/local -xdev -type f ! -name '*-' -print0 2>/dev/null |
   sort -z | xargs -0 sha256sum
 getent passwd; getent group
 sysctl -n vm.swappiness
@@ -53,7 +53,7 @@ class RealLab:
             "lab.yaml",
             f"name: {name}\nproviders:\n  box: {{kind: qemu}}\nvars: {{motd_owner: a test}}\n",
         )
-        self.overlay("{}")
+        self.overlay("")
 
     @property
     def state(self) -> Path:
@@ -66,8 +66,7 @@ class RealLab:
 
     def overlay(self, machine: str) -> None:
         """Declare web1 with something of its own under ``machine``."""
-        rest = machine.strip("{} ")
-        more = f", {rest}" if rest else ""
+        more = f", {machine}" if machine else ""
         self.write(
             "inventory/hosts.yaml",
             "hosts:\n  web1:\n    persona: web\n    provider: box\n"

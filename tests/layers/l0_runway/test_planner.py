@@ -5,8 +5,8 @@ import yaml
 
 from lab.layer import Target
 from lab.model.host import Host
+from lab.model.outcome import Level
 from layers.l0_runway import LAYER, planner
-from layers.l0_runway.planner import Level
 from layers.l0_runway.spec import Document, Inputs, Observed, Spec
 
 CASES = yaml.safe_load(Path(__file__).with_name("findings.yaml").read_text())

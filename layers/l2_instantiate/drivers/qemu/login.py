@@ -11,6 +11,9 @@ from layers.l2_instantiate.drivers.qemu.folder import Folder, Record, replace
 from layers.l2_instantiate.ports import LOOPBACK
 
 _DEADLINE = 45.0  # a login right behind the banner took 13 s without KVM, while services started
+# What is still starting would be observed as not running by the layers above. A guest that ends up
+# degraded is up, too; one without systemd says so at once.
+_UP = "timeout 30 systemctl is-system-running --wait >/dev/null 2>&1; true"
 _OPTIONS = (
     "BatchMode=yes",
     "ConnectTimeout=10",
@@ -22,12 +25,12 @@ _OPTIONS = (
 
 
 def command(folder: Folder, record: Record) -> list[str]:
-    """The ssh command line that logs in and does nothing."""
+    """The ssh command line that logs in and waits until the guest's start is through."""
     options = (*_OPTIONS, f'UserKnownHostsFile="{_escaped(_known_hosts(folder))}"')
     return [
         *("ssh", "-F", "none", "-i", _escaped(folder.login_key), "-p", str(record.port)),
         *(word for option in options for word in ("-o", option)),
-        *(f"{record.settings.user}@{LOOPBACK}", "true"),
+        *(f"{record.settings.user}@{LOOPBACK}", _UP),
     ]
 
 

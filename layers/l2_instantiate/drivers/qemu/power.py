@@ -198,7 +198,8 @@ class Power:
 
     def _await(self, found: Process) -> _Boot:
         kvm = found.accelerator == "kvm"
-        limit = self._patience.boot_kvm if kvm else self._patience.boot
+        usual = self._patience.boot_kvm if kvm else self._patience.boot
+        limit = self._target.spec.boot_deadline or usual
         began, record = time.monotonic(), self._folder.require()
         console, why = Console(self._folder.serial), ""
         while True:
