@@ -18,7 +18,8 @@ from lab.api.selector import select
 from lab.api.standing import HostStatus, standings
 from lab.config import Inventory, find_root, load
 from lab.engine import JOBS, Approval, Engine
-from lab.engine.walk import Options, spec_digest
+from lab.engine.protocol import Options
+from lab.engine.walk import spec_digest
 from lab.errors import ConfigError, LabError, PlanError, Problem, Stale
 from lab.journal import Journal, RunRecord
 from lab.layer import Layer, Workspace

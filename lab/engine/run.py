@@ -14,14 +14,15 @@ from typing import Any
 from lab import events
 from lab.config import Inventory
 from lab.engine.approval import Approval, Key
+from lab.engine.protocol import Options
 from lab.engine.schedule import each
-from lab.engine.walk import Options, Walk, failure_of, spec_digest
-from lab.errors import LabError
+from lab.engine.unused import plan_unused, prune_unused
+from lab.engine.walk import Walk, spec_digest
 from lab.journal import Journal, Owned, commit_of, locked
-from lab.layer import Driver, Layer, Prunable, Target, Workspace
+from lab.layer import Driver, Layer, Target, Workspace
 from lab.model.host import Host
-from lab.model.outcome import Failure, Outcome, PartReport, RunReport
-from lab.model.plan import Change, Plan
+from lab.model.outcome import Failure, PartReport, RunReport
+from lab.model.plan import Change
 
 JOBS = 16
 
@@ -61,7 +62,7 @@ class Engine:
         with run.told():
             walks = each([replace(h, after=()) for h in hosts], work, _is_good, jobs)
             run.take(walks)
-            run.plan_unused(leaving=_leaving(run.parts))
+            run.parts += plan_unused(run, leaving=_leaving(run.parts))
         return run.report()
 
     def converge(
@@ -89,7 +90,7 @@ class Engine:
             walks = each(hosts, work, _is_good, jobs)
             run.take(walks)
             if all(p.outcome.is_good for p in run.parts):
-                run.prune_unused()
+                run.parts += prune_unused(run)
         return run.report()
 
     def destroy(
@@ -116,9 +117,9 @@ class Engine:
             walks = each([replace(h, after=()) for h in hosts], work, _is_good, jobs)
             run.take(walks)
             if only_plan:
-                run.plan_unused(leaving=going, destroying=going)
+                run.parts += plan_unused(run, leaving=going, destroying=going)
             elif all(p.outcome.is_good for p in run.parts):
-                run.prune_unused(destroying=going)
+                run.parts += prune_unused(run, destroying=going)
         return run.report()
 
     @contextmanager
@@ -235,12 +236,23 @@ class _Run:
             if layer.name not in self._makers:
                 makers: dict[str, str] = {}
                 for other in self.hosts:
-                    for shared in self._shared_of(layer, other):
+                    for shared in self.shared_of(layer, other):
                         makers.setdefault(shared, other.name)
                 self._makers[layer.name] = makers
             return self._makers[layer.name].get(key, host.name)
 
-    def _shared_of(self, layer: Layer, host: Host) -> list[str]:
+    def was_used(self, layer: Layer, driver: str) -> bool:
+        """Whether a driver was asked anything in this run."""
+        return (layer.name, driver) in self._drivers
+
+    def staying(self, destroying: frozenset[str]) -> list[Host]:
+        """All declared hosts; in a destroy only those that exist and stay."""
+        alive = {host for host, _ in self._owned} - destroying
+        hosts = self._engine.inventory.hosts.values()
+        return [h for h in hosts if not destroying or h.name in alive]
+
+    def shared_of(self, layer: Layer, host: Host) -> list[str]:
+        """The keys of what a host shares with others on a layer."""
         found: list[str] = []
         for part in host.parts.get(layer.name, ()):
             known = (layer.name, id(part.spec))
@@ -281,82 +293,6 @@ class _Run:
         """Keep it; it is raised when the run has ended."""
         with self._lock:
             self._bugs.append(error)
-
-    # -- things that hosts share, when nobody needs them any more ---------------------------------
-
-    def plan_unused(
-        self, leaving: frozenset[str], destroying: frozenset[str] = frozenset()
-    ) -> None:
-        """Add what would be pruned to the report."""
-        for layer, name, driver in self._prunables(destroying):
-            start = time.monotonic()
-            changes = driver.unused(self._keep(layer, destroying), leaving)
-            if changes:
-                self._end_unused(layer, name, start, Outcome.PENDING, changes)
-
-    def prune_unused(self, destroying: frozenset[str] = frozenset()) -> None:
-        """Delete what no host uses any more."""
-        for layer, name, driver in self._prunables(destroying):
-            start = time.monotonic()
-            changes = driver.unused(self._keep(layer, destroying))
-            applied: list[str] = []
-            failure: Failure | None = None
-            for change in changes:
-                number = self.begin_change(("", layer.name, "unused"), change)
-                try:
-                    driver.prune(change)
-                    applied.append(f"{change.action.value} {change.what}")
-                except LabError as error:
-                    failure = failure_of(error)
-                self.end_change(number, ok=failure is None)
-            if changes:
-                outcome = Outcome.FAILED if failure else Outcome.CHANGED
-                self._end_unused(layer, name, start, outcome, changes, tuple(applied), failure)
-
-    def _end_unused(
-        self,
-        layer: Layer,
-        driver: str,
-        start: float,
-        outcome: Outcome,
-        changes: tuple[Change, ...],
-        applied: tuple[str, ...] = (),
-        failure: Failure | None = None,
-    ) -> None:
-        report = PartReport(
-            host="",
-            layer=layer.name,
-            part="unused",
-            driver=driver,
-            outcome=outcome,
-            plan=Plan(changes=changes),
-            applied=applied,
-            failure=failure,
-            seconds=time.monotonic() - start,
-        )
-        self.parts.append(report)
-        self.emit(events.PartEnded(time.time(), report))
-
-    def _prunables(self, destroying: frozenset[str]) -> list[tuple[Layer, str, Prunable]]:
-        """Drivers with shared things, of the layers that this run acts on."""
-        found: list[tuple[Layer, str, Prunable]] = []
-        for index, layer in enumerate(self.layers[: self.options.stop + 1]):
-            if not self.options.through and index != self.options.stop:
-                continue
-            names = {p.driver for h in self.hosts for p in h.parts.get(layer.name, ())}
-            for name in sorted(names):
-                used = (layer.name, name) in self._drivers
-                driver: object = self.driver(layer, name) if used or destroying else None
-                if isinstance(driver, Prunable):
-                    found.append((layer, name, driver))
-        return found
-
-    def _keep(self, layer: Layer, destroying: frozenset[str]) -> frozenset[str]:
-        """What declared hosts share; after a destroy, only what hosts that still exist do."""
-        alive = {host for host, _ in self._owned} - destroying
-        hosts = self._engine.inventory.hosts.values()
-        kept = [h for h in hosts if not destroying or h.name in alive]
-        return frozenset(key for host in kept for key in self._shared_of(layer, host))
 
 
 def _is_good(walk: Walk) -> bool:

@@ -4,89 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 from lab import events, faults
-from lab.engine.approval import Approval, Key
+from lab.engine.protocol import Run
+from lab.engine.record import Recorder, Seen, failure_of
 from lab.errors import Interrupted, LabError, NotConverged, TransportError
 from lab.journal import Owned
-from lab.layer import Above, Batching, Driver, Layer, Target, Workspace
+from lab.layer import Above, Batching, Layer, Target
 from lab.model.host import Host, Part
 from lab.model.outcome import Failure, Outcome, PartReport
 from lab.model.plan import Action, Change, Plan, digest
 
 _RANK = {Above.AS_IS: 0, Above.UNSEEN: 1, Above.FRESH: 2}
 AnyTarget = Target[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What this run was asked for.
-
-    Attributes:
-        stop: Index of the highest layer to go to.
-        through: Layers below ``stop`` are acted on too; otherwise they are only looked at.
-        adopt: What is not ours may be taken over.
-        with_data: Durable disks too (destroy only, and only when the name was typed).
-    """
-
-    stop: int
-    through: bool = True
-    adopt: bool = False
-    with_data: bool = False
-
-
-class Run(Protocol):
-    """What a walk needs of the run that it belongs to."""
-
-    id: str
-    layers: tuple[Layer, ...]
-    options: Options
-    approval: Approval
-    workspace: Workspace
-
-    def emit(self, event: events.Event) -> None:
-        """Tell the listener."""
-        ...
-
-    def driver(self, layer: Layer, name: str) -> Driver[Any, Any, Any]:
-        """The one instance of a driver."""
-        ...
-
-    def turn(self, key: str | None) -> AbstractContextManager[Any]:
-        """Hosts that share a thing take turns at it."""
-        ...
-
-    def maker(self, layer: Layer, host: Host, key: str | None) -> str:
-        """Which host's plan counts for a shared thing."""
-        ...
-
-    def owned(self, host: str, layer: str) -> tuple[Owned, ...]:
-        """The ledger's entries for one layer of a host."""
-        ...
-
-    def own(self, thing: Owned) -> None:
-        """Enter a thing into the ledger."""
-        ...
-
-    def disown(self, thing: Key) -> None:
-        """Take it out of the ledger."""
-        ...
-
-    def begin_change(self, key: Key, change: Change) -> int:
-        """Record a change before it is carried out; returns its number."""
-        ...
-
-    def end_change(self, number: int, *, ok: bool) -> None:
-        """Record its end."""
-        ...
-
-    def bug(self, error: Exception) -> None:
-        """Keep it; it is raised when the run has ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +123,7 @@ class Walk:
         self.run.emit(
             events.PartStarted(at, self.host.name, layer.name, item.part.name, item.part.driver)
         )
-        seen = _Seen()
+        seen = Seen()
         try:
             self.run.workspace.check()
             standing = step(layer, item, seen)
@@ -219,7 +151,7 @@ class Walk:
         layer: Layer,
         item: _Item,
         outcome: Outcome,
-        seen: _Seen | None = None,
+        seen: Seen | None = None,
         failure: Failure | None = None,
         seconds: float = 0.0,
     ) -> None:
@@ -252,7 +184,7 @@ class Walk:
         observed = driver.observe(target)
         return layer.plan(target, observed, driver.replace_on), observed
 
-    def _plan_part(self, layer: Layer, item: _Item, seen: _Seen) -> Above:
+    def _plan_part(self, layer: Layer, item: _Item, seen: Seen) -> Above:
         target = self._target(layer, item)
         key = layer.shared(target)
         plan, observed = self._look(layer, item, target)
@@ -269,7 +201,7 @@ class Walk:
             seen.outcome = Outcome.PENDING
         return prediction.above
 
-    def _converge_part(self, layer: Layer, item: _Item, seen: _Seen) -> Above:
+    def _converge_part(self, layer: Layer, item: _Item, seen: Seen) -> Above:
         target = self._target(layer, item)
         with self.run.turn(layer.shared(target)):
             plan, observed = self._look(layer, item, target)
@@ -303,17 +235,17 @@ class Walk:
         )
 
     def _approve(
-        self, layer: Layer, item: _Item, target: AnyTarget, plan: Plan, seen: _Seen
+        self, layer: Layer, item: _Item, target: AnyTarget, plan: Plan, seen: Seen
     ) -> None:
         maker = self.run.maker(layer, self.host, layer.shared(target))
         seen.refused = True
         self.run.approval.check(self.host, (maker, layer.name, item.part.name), plan)
         seen.refused = False
 
-    def _apply(self, layer: Layer, item: _Item, target: AnyTarget, seen: _Seen) -> None:
+    def _apply(self, layer: Layer, item: _Item, target: AnyTarget, seen: Seen) -> None:
         """Carry the plan out, change by change; each is recorded before and after."""
         driver = self.run.driver(layer, item.part.driver)
-        recorder = _Recorder(self.run, (self.host.name, layer.name, item.part.name), seen)
+        recorder = Recorder(self.run, (self.host.name, layer.name, item.part.name), seen)
         try:
             if isinstance(driver, Batching):
                 driver.apply_batch(target, seen.plan.changes, recorder.start, recorder.end)
@@ -359,72 +291,6 @@ class Walk:
         """Take it out of the ledger only once it was seen to be gone."""
         if item.absent and observed is None:
             self.run.disown((self.host.name, layer.name, item.part.name))
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What is known of a part so far, also when it fails half-way."""
-
-    plan: Plan = field(default_factory=Plan)
-    applied: list[str] = field(default_factory=list)
-    outcome: Outcome = Outcome.UNCHANGED
-    failure: Failure | None = None
-    refused: bool = False
-
-    def block(self, plan: Plan) -> None:
-        """The plan has blockers: nothing is applied."""
-        first = plan.blockers[0]
-        self.outcome = Outcome.BLOCKED
-        self.failure = Failure("Blocked", f"{first.what}: {first.why}", first.hint)
-
-
-class _Recorder:
-    """Journal and events of the changes of one part; one that was started always ends."""
-
-    def __init__(self, run: Run, key: Key, seen: _Seen) -> None:
-        self._run, self._key, self._seen = run, key, seen
-        self._open: dict[str, tuple[Change, int, float]] = {}
-        self._lock = Lock()
-
-    def start(self, change: Change) -> None:
-        """A change begins."""
-        changes = self._seen.plan.changes
-        index = next((i for i, c in enumerate(changes, 1) if c is change), 0)
-        number = self._run.begin_change(self._key, change)
-        with self._lock:
-            self._open[change.what] = (change, number, time.monotonic())
-        faults.point(f"engine.{self._key[1]}.before_apply")
-        self._run.emit(events.ChangeStarted(time.time(), *self._key, change, index, len(changes)))
-
-    def end(self, change: Change) -> None:
-        """It was carried out."""
-        faults.point(f"engine.{self._key[1]}.after_apply")
-        self._seen.applied.append(f"{change.action.value} {change.what}")
-        self._close(change.what, ok=True)
-
-    def close(self) -> None:
-        """Whatever is still open has failed."""
-        for what in list(self._open):
-            self._close(what, ok=False)
-
-    def _close(self, what: str, *, ok: bool) -> None:
-        with self._lock:
-            change, number, since = self._open.pop(what)
-        self._run.end_change(number, ok=ok)
-        seconds = time.monotonic() - since
-        self._run.emit(events.ChangeEnded(time.time(), *self._key, change, ok, seconds))
-
-
-def failure_of(error: LabError) -> Failure:
-    """The error as a value that can be kept and shown."""
-    return Failure(
-        kind=type(error).__name__,
-        message=error.message,
-        hint=error.hint,
-        command=getattr(error, "command", ""),
-        status=getattr(error, "status", None),
-        lines=tuple(getattr(error, "lines", ())),
-    )
 
 
 def _fields(change: Change) -> str:

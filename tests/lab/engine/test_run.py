@@ -6,7 +6,7 @@ import pytest
 
 from lab import events
 from lab.engine import Approval
-from lab.engine.walk import Options
+from lab.engine.protocol import Options
 from lab.errors import DriverError, Locked, TransportError
 from lab.model.outcome import ExitCode, Outcome
 from lab.model.plan import Plan

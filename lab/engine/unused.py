@@ -1,0 +1,126 @@
+"""Things that hosts share (templates), when no host needs them any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from lab import events
+from lab.engine.protocol import Run
+from lab.engine.record import failure_of
+from lab.errors import LabError
+from lab.layer import Layer, Prunable
+from lab.model.host import Host
+from lab.model.outcome import Failure, Outcome, PartReport
+from lab.model.plan import Plan
+
+
+class Sharing(Run, Protocol):
+    """What is needed of a run besides what its walks need."""
+
+    hosts: tuple[Host, ...]
+
+    def was_used(self, layer: Layer, driver: str) -> bool:
+        """Whether a driver was asked anything in this run."""
+        ...
+
+    def shared_of(self, layer: Layer, host: Host) -> list[str]:
+        """The keys of what a host shares with others on a layer."""
+        ...
+
+    def staying(self, destroying: frozenset[str]) -> Iterable[Host]:
+        """The hosts whose shared things are kept."""
+        ...
+
+
+def plan_unused(
+    run: Sharing, *, leaving: frozenset[str], destroying: frozenset[str] = frozenset()
+) -> list[PartReport]:
+    """What would be pruned, were the run's plans applied."""
+    reports: list[PartReport] = []
+    for layer, name, driver in _prunables(run, destroying):
+        start = time.monotonic()
+        changes = driver.unused(_keep(run, layer, destroying), leaving)
+        if changes:
+            plan = Plan(changes=changes)
+            reports.append(_ended(run, layer, name, plan, Outcome.PENDING, start))
+    return reports
+
+
+def prune_unused(run: Sharing, *, destroying: frozenset[str] = frozenset()) -> list[PartReport]:
+    """Delete what no host uses any more."""
+    reports: list[PartReport] = []
+    for layer, name, driver in _prunables(run, destroying):
+        start = time.monotonic()
+        plan = Plan(changes=driver.unused(_keep(run, layer, destroying)))
+        applied, failure = _prune(run, layer, driver, plan)
+        if plan:
+            outcome = Outcome.FAILED if failure else Outcome.CHANGED
+            reports.append(
+                _ended(run, layer, name, plan, outcome, start, applied=applied, failure=failure)
+            )
+    return reports
+
+
+def _prune(
+    run: Sharing, layer: Layer, driver: Prunable, plan: Plan
+) -> tuple[tuple[str, ...], Failure | None]:
+    applied: list[str] = []
+    failure: Failure | None = None
+    for change in plan.changes:
+        number = run.begin_change(("", layer.name, "unused"), change)
+        try:
+            driver.prune(change)
+        except LabError as error:
+            failure = failure_of(error)
+            run.end_change(number, ok=False)
+        else:
+            applied.append(f"{change.action.value} {change.what}")
+            run.end_change(number, ok=True)
+    return tuple(applied), failure
+
+
+def _ended(
+    run: Sharing,
+    layer: Layer,
+    driver: str,
+    plan: Plan,
+    outcome: Outcome,
+    start: float,
+    *,
+    applied: tuple[str, ...] = (),
+    failure: Failure | None = None,
+) -> PartReport:
+    report = PartReport(
+        host="",
+        layer=layer.name,
+        part="unused",
+        driver=driver,
+        outcome=outcome,
+        plan=plan,
+        applied=applied,
+        failure=failure,
+        seconds=time.monotonic() - start,
+    )
+    run.emit(events.PartEnded(time.time(), report))
+    return report
+
+
+def _prunables(run: Sharing, destroying: frozenset[str]) -> list[tuple[Layer, str, Prunable]]:
+    """Drivers with shared things, of the layers that this run acts on."""
+    found: list[tuple[Layer, str, Prunable]] = []
+    for index, layer in enumerate(run.layers[: run.options.stop + 1]):
+        if not run.options.through and index != run.options.stop:
+            continue
+        names = {p.driver for h in run.hosts for p in h.parts.get(layer.name, ())}
+        for name in sorted(names):
+            wanted = destroying or run.was_used(layer, name)
+            driver: object = run.driver(layer, name) if wanted else None
+            if isinstance(driver, Prunable):
+                found.append((layer, name, driver))
+    return found
+
+
+def _keep(run: Sharing, layer: Layer, destroying: frozenset[str]) -> frozenset[str]:
+    return frozenset(key for host in run.staying(destroying) for key in run.shared_of(layer, host))
