@@ -17,6 +17,7 @@ from pydantic import (
 
 from lab.model.baseline import Baseline
 from lab.model.files import File, LabFile
+from lab.model.units import Size, parse_size
 
 _USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
 _PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+$")
@@ -183,9 +184,13 @@ class Mount(_Declared):
 
 
 class Filesystem(_Declared):
-    """A disk of the machine that is mounted: ``machine.disks.<name>`` with ``mount``."""
+    """A disk of the machine that is mounted: ``machine.disks.<name>`` with ``mount``.
+
+    ``size`` is the disk's; ``None`` where L2 will say what is wrong with it.
+    """
 
     mount: MountPath
+    size: Size | None = None
 
 
 def _empty_for_null(value: Any) -> Any:
@@ -241,6 +246,14 @@ class Provider(_Lenient):
     kind: str = ""
 
 
+def _size_or_none(value: Any) -> Any:
+    try:
+        parse_size(value)
+    except ValueError:
+        return None
+    return value
+
+
 class Machine(_Lenient):
     """Of the machine only disks that are mounted: L2 validates the rest, and tells of mistakes."""
 
@@ -251,7 +264,7 @@ class Machine(_Lenient):
     def _mounted(cls, disks: Any) -> Any:
         items = disks.items() if isinstance(disks, dict) else ()
         return {
-            str(name): {"mount": disk["mount"]}
+            str(name): {"mount": disk["mount"], "size": _size_or_none(disk.get("size"))}
             for name, disk in items
             if name != "root" and isinstance(disk, dict) and isinstance(disk.get("mount"), str)
         }

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_port_in_use_names_who_holds_it(broken):
 def test_a_missing_qemu_is_told_with_the_line_that_installs_it(broken):
     folder = broken.base / "bin"
     folder.mkdir()
-    for path in os.environ["PATH"].split(":") + ["/usr/sbin", "/sbin"]:
+    for path in [*os.environ["PATH"].split(":"), "/usr/sbin", "/sbin"]:
         for program in Path(path).glob("*") if Path(path).is_dir() else ():
             if not program.name.startswith("qemu") and not (folder / program.name).exists():
                 (folder / program.name).symlink_to(program)
@@ -57,14 +58,15 @@ def test_no_space_is_told_before_anything_is_made(broken):
 def test_a_state_folder_without_room_is_a_blocker(broken):
     small = broken.base / "small"
     small.mkdir()
-    if os.system(f"mount -t tmpfs -o size=64m tmpfs {small}") != 0:  # noqa: S605
-        pytest.skip("cannot mount a small file system here")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(small)]
+    if subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("a small file system can be mounted only by root")
     try:
         broken.env["XDG_STATE_HOME"] = str(small)
         said = refused(broken, "converge", "--yes", "--no-input")
         assert "free" in said
     finally:
-        os.system(f"umount {small}")
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_more_memory_than_there_is_is_a_blocker(broken):

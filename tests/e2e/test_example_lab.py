@@ -125,8 +125,14 @@ def test_an_edited_environment_of_the_container_is_named_and_mended(real):
 def test_a_grown_data_disk_is_grown_in_place(real):
     real.overlay("disks: {data: {size: 5GiB}}")
     qemu = real.qemu()
-    assert ("l2_instantiate", "update", "disk data") in real.planned(ok=(2,))
-    real.converge()
+    assert real.planned(ok=(2,)) == [
+        ("l2_instantiate", "update", "disk data"),
+        ("l3_system", "update", "filesystem data"),
+    ]
+    assert changes_of(real.converge()) == [
+        ("l2_instantiate", "update", "disk data"),
+        ("l3_system", "update", "filesystem data"),
+    ]
     assert real.planned() == []
     assert real.qemu() == qemu, "the machine was restarted"
     size = int(real.ssh("df -B1 --output=size /srv | tail -1"))

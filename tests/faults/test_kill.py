@@ -1,4 +1,4 @@
-"""kill -9 at every step boundary, then the same command again: it finishes, and nothing is twice."""
+"""kill -9 at every step boundary, then the same command again: it finishes."""
 
 import json
 import os

@@ -34,6 +34,7 @@ _LABEL_LENGTH = 16  # of ext4
 # ext4 leaves the end of a disk unused where a last block group would not pay.
 _SLACK = 16 * 1024**2
 
+_THERE = """[ -b "$d" ] || { echo "the machine has no disk $d: lab converge l2" >&2; exit 1; }"""
 _BLANK = """if [ -n "$(blkid -p "$d" || :)" ] || [ -n "$(wipefs -n -p "$d")" ] || \
 [ "$(lsblk -nro NAME "$d" | grep -c .)" != 1 ]; then
   echo "$d is not blank: nothing was written" >&2; exit 1
@@ -45,7 +46,8 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the 
     """Disks with a mount; the source is the disk's own name, which no other disk can have."""
     return {
         name: Wanted(
-            {"type": _TYPE, "label": name[:_LABEL_LENGTH], "mount": f.mount, "mounted": True}
+            {"type": _TYPE, "label": name[:_LABEL_LENGTH], "mount": f.mount, "mounted": True},
+            size=f.size or 0,
         )
         for name, f in spec.filesystems.items()
     }
@@ -102,10 +104,8 @@ def compare(name: str, view: View) -> Change | Blocker | None:
     """Format a blank disk; mount it; let it grow. Anything else on it stops us."""
     wanted, found = view.wanted[NAME][name], view.found(NAME, name)
     what = f"{NAME} {name}"
-    if found is None:
-        if view.found(NAME, "") is None:  # a machine that is only predicted
-            return created(NAME, name, wanted, reason="made only if the disk is blank")
-        return Blocker(what, f"the machine has no disk {name}", "lab converge l2")
+    if found is None:  # the machine, or only this disk of it, is still to be made by L2
+        return created(NAME, name, wanted, reason="made only if the disk is blank")
     device = f"{_BY_ID}{name}"
     kind, label, other = found.fields["type"], found.fields["label"], found.facts.get("other")
     if other or (kind and kind != _TYPE):
@@ -124,7 +124,9 @@ def compare(name: str, view: View) -> Change | Blocker | None:
         for f in ("mount", "mounted")
         if found.fields[f] != wanted.fields[f]
     ]
-    disk, size = int(found.facts.get("disk", 0)), int(found.facts.get("size", 0))
+    # L2 grows the disk first: by then it has what is declared, and a plan made now must say so.
+    disk = max(int(found.facts.get("disk", 0)), wanted.size)
+    size = int(found.facts.get("size", 0))
     if size and disk - size > _SLACK:
         fields.append(FieldDiff("size", show_size(size), show_size(disk)))
     return Change(Action.UPDATE, what, tuple(fields)) if fields else None
@@ -150,7 +152,7 @@ def _script(change: Change, wanted: Wanted | None) -> str:
         )
     mount = str(wanted.fields["mount"])
     diffs = {d.field: d for d in change.fields}
-    lines = [f"d={device}; own {thing} made"]
+    lines = [f"d={device}\n{_THERE}\nown {thing} made"]
     if change.action is Action.CREATE:
         label = quote(str(wanted.fields["label"]))
         lines += [_BLANK.rstrip(), f'mkfs.ext4 -q -L {label} "$d"; udevadm settle 2>/dev/null || :']

@@ -29,11 +29,13 @@ class Wanted:
     Attributes:
         content: A file's bytes, or the lines of a user's keys.
         watched: Files whose change restarts a service.
+        size: The bytes that a disk is declared with; 0 where nothing is.
     """
 
     fields: Mapping[str, Any]
     content: bytes = b""
     watched: tuple[str, ...] = ()
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
