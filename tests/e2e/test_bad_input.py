@@ -1,7 +1,6 @@
 """Bad input on the real drivers: one clear message each, and nothing changed."""
 
 import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -81,37 +80,3 @@ def test_a_template_that_does_not_build_says_why_and_leaves_nothing(broken):
     assert "no-such-package-at-all" in said
     images = broken.state / "images"
     assert [p for p in images.iterdir() if p.is_dir()] == []
-
-
-def test_a_durable_disk_cannot_shrink(broken, real):
-    if not (real.state / "machines/web1").exists():
-        pytest.skip("the example lab's machine is gone already")
-    real.overlay("disks: {data: {size: 1GiB}}")
-    try:
-        said = real.lab("converge", "--yes", "--no-input", ok=(5,))
-        assert "shrink" in said.stdout + said.stderr or "smaller" in said.stdout + said.stderr
-        assert real.qemu()
-    finally:
-        real.overlay("disks: {data: {size: 5GiB}}")
-
-
-def test_a_guest_that_never_answers_shows_its_console(broken, real):
-    images = [p for p in (real.state / "images").glob("debian-13-*") if p.is_dir()]
-    if not images:
-        pytest.skip("no template was built in this session")
-    shutil.copytree(
-        real.state / "images",
-        broken.state / "images",
-        copy_function=os.link,
-        ignore=shutil.ignore_patterns("users", ".lock*"),
-    )
-    broken.write(
-        "lab.yaml",
-        "name: bad\nproviders:\n  box: {kind: qemu, boot_deadline: 12s}\nvars: {motd_owner: x}\n",
-    )
-    said = broken.lab("converge", "--yes", "--no-input", ok=(1,))
-    text = said.stdout + said.stderr
-    assert "12 s" in text
-    assert "BdsDxe" in text or "console" in text or "Linux" in text
-    assert broken.qemu() == []
-    broken.lab("destroy", "host=web1", "--with-data", "--yes", "--no-input", "--confirm", "web1")

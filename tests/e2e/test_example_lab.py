@@ -139,6 +139,14 @@ def test_a_grown_data_disk_is_grown_in_place(real):
     assert size > 4.5 * 2**30
 
 
+def test_a_durable_disk_cannot_shrink(real):
+    real.overlay("disks: {data: {size: 1GiB}}")
+    done = real.lab("converge", "host=web1", "--yes", "--no-input", ok=(5,))
+    real.overlay("disks: {data: {size: 5GiB}}")
+    assert "shrink" in done.stdout + done.stderr or "smaller" in done.stdout + done.stderr
+    assert real.planned() == []
+
+
 def test_raised_memory_restarts_the_machine_and_keeps_everything(real):
     real.ssh("echo precious > /srv/start/canary; sync")
     real.overlay("memory: 1280MiB, disks: {data: {size: 5GiB}}")
@@ -174,6 +182,25 @@ def test_a_deleted_machine_comes_back_with_its_data_and_its_identity(real):
     del real._ssh
     assert real.handed()["host_key"] == key
     assert real.ssh("cat /srv/start/canary") == "precious\n"
+
+
+def test_a_guest_that_never_answers_shows_its_console(real, tmp_path):
+    other = type(real)(tmp_path, "silent")
+    leave = shutil.ignore_patterns("users", ".lock*")
+    images = (real.state / "images", other.state / "images")
+    shutil.copytree(*images, copy_function=os.link, ignore=leave)
+    provider = "{kind: qemu, boot_deadline: 12s}"
+    other.write(
+        "lab.yaml", f"name: silent\nproviders:\n  box: {provider}\nvars: {{motd_owner: x}}\n"
+    )
+    done = other.lab("converge", "--yes", "--no-input", ok=(1,))
+    said = done.stdout + done.stderr
+    assert "after 12 s" in said
+    assert "BdsDxe" in said or "Linux version" in said or "systemd" in said, "its console is shown"
+    assert "serial.log" in said
+    words = ("--with-data", "--yes", "--no-input", "--confirm", "web1", "--forget")
+    other.lab("destroy", "host=web1", *words)
+    assert other.qemu() == []
 
 
 def test_destroy_needs_the_name_and_leaves_the_data(real):
