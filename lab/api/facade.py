@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from lab import events
 from lab.api.explain import explain
+from lab.api.login import ssh_command
 from lab.api.places import forget, workspace_of
 from lab.api.saved import SavedPlan, plans_of
 from lab.api.schema import schemas
@@ -264,6 +265,14 @@ class Lab:
         self.select(f"host={host}")
         leaves = self.inventory.documents[host].walk()
         return [Shown(".".join(path), node.value, str(node.place)) for path, node in leaves]
+
+    def login(self, host: str) -> list[str]:
+        """The ``ssh`` command that logs in to a host, its key already known. Raises LabError."""
+        names = [
+            layer.short for layer in self.layers if "address" in layer.outputs_type.model_fields
+        ]
+        report = self.plan(f"host={host}", layer=names[0] if names else None)
+        return ssh_command(self.workspace, host, report.handed.get(host, {}))
 
     def explain(self, topic: str) -> str:
         """What a layer, a persona key, an exit code or an error is. Raises ConfigError."""

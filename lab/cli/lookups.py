@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -17,7 +18,7 @@ from lab.cli.session import Session, opened
 from lab.cli.text import tables
 from lab.cli.text.look import clean_lines, line, plural, show_seconds
 from lab.cli.words import nearest
-from lab.errors import LabError
+from lab.errors import DriverError, LabError
 from lab.model.outcome import ExitCode
 
 
@@ -70,6 +71,18 @@ def show(settings: Settings, host: str) -> int:
         rows = [(v.path, _json(v.value), v.where) for v in values]
         session.screen.show(tables.shown_lines(rows, session.screen.look))
     return ExitCode.OK
+
+
+def ssh(settings: Settings, host: str, command: tuple[str, ...]) -> NoReturn:
+    """``lab ssh HOST``: this process becomes ssh."""
+    with opened(settings) as session:
+        words = [*session.lab.login(host), *command]
+    try:
+        os.execvp(words[0], words)  # noqa: S606 (without a shell is right)
+    except OSError as error:
+        raise DriverError(
+            f"Unable to log in to {host}: ssh does not start: {error.strerror}.", hint="lab doctor"
+        ) from error
 
 
 def history(settings: Settings, limit: int) -> int:

@@ -27,6 +27,7 @@ TABLE = {
     "status": ("lab.cli.queries:status", "Show how every host stood at its last run."),
     "show": ("lab.cli.queries:show", "Show a host's values and where each one comes from."),
     "history": ("lab.cli.queries:history", "List the last runs: who, when, what came of it."),
+    "ssh": ("lab.cli.queries:ssh", "Log in to a host, its key already known."),
     "destroy": ("lab.cli.runs:destroy", "Remove hosts; durable data only when asked to."),
     "doctor": ("lab.cli.checks:doctor", "Check this machine, and say what mends it."),
     "schema": ("lab.cli.checks:schema", "Print the JSON Schemas of the lab's files."),

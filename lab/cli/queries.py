@@ -53,6 +53,24 @@ def show(settings: Settings, host: str) -> int:
     return lookups.show(settings, host)
 
 
+@click.command(cls=Documented, context_settings={"ignore_unknown_options": True})
+@click.argument("host", type=HostName())
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
+@common
+@click.pass_obj
+def ssh(settings: Settings, host: str, command: tuple[str, ...]) -> None:
+    """Log in to a host, its key already known.
+
+    The system's ssh, with the lab's key and the host key that the lab made: nothing is trusted on
+    first use. Exit code: that of ssh.
+
+    Examples:
+      lab ssh web1
+      lab ssh web1 -- sudo journalctl -f
+    """
+    lookups.ssh(settings, host, command)
+
+
 @click.command(cls=Documented)
 @click.option(
     "-n", "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, metavar="N",

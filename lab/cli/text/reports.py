@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from rich.cells import cell_len
@@ -170,11 +169,11 @@ def _failures(report: RunReport, look: Look, titles: dict[str, str] | None) -> I
 def addresses(report: RunReport, look: Look) -> list[Text]:
     """How to reach what was converged: a login that can be copied, and the workloads' URLs."""
     lines: list[Text] = []
-    reached = [h for h, handed in report.handed.items() if _login(handed) or handed.get("urls")]
+    reached = [h for h, handed in report.handed.items() if _is_reached(handed)]
     for host in reached[:ADDRESSES_SHOWN]:
         handed = report.handed[host]
-        login = _login(handed)
-        lines.append(line((host, "bold"), f"  {login}" if login else ""))
+        login = f"  lab ssh {host}" if handed.get("address") else ""
+        lines.append(line((host, "bold"), login))
         urls = handed.get("urls")
         for name, url in (urls if isinstance(urls, dict) else {}).items():
             lines.append(line("  ", (f"{name}: ", "dim"), (str(url), "cyan")))
@@ -184,15 +183,8 @@ def addresses(report: RunReport, look: Look) -> list[Text]:
     return [*lines, Text()] if lines else []
 
 
-def _login(handed: dict[str, object]) -> str:
-    """The ssh command for a host that was handed up, or ``""``."""
-    address, port, user = handed.get("address"), handed.get("port"), handed.get("user")
-    if not address:
-        return ""
-    key = handed.get("identity_file")
-    words = ["ssh", *(["-i", shlex.quote(str(key))] if key else [])]
-    words += ["-p", str(port)] if port not in {None, 22} else []
-    return clean(" ".join([*words, f"{user}@{address}" if user else str(address)]))
+def _is_reached(handed: dict[str, object]) -> bool:
+    return bool(handed.get("address") or handed.get("urls"))
 
 
 def first_url(report: RunReport) -> str:
