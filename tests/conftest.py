@@ -37,11 +37,31 @@ def repository():
     return Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """The qcow2 of the example lab's web hosts; built where no earlier session kept one."""
+    repository = Path(__file__).resolve().parents[1]
+    kept = repository / ".test-cache/images"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("template")))
+        from lab import Lab
+
+        with Lab.load(repository) as lab:
+            target = lab.plan("host=web1", layer="l1").handed["web1"]
+            path = kept / str(target["template_name"]) / "disk.qcow2"
+            if not path.exists():
+                report = lab.converge("host=web1", layer="l1")
+                assert report.exit_code == 0, [p.failure for p in report.parts]
+                shutil.copytree(lab.workspace.state / "images", kept, dirs_exist_ok=True)
+    return path
+
+
 def pytest_runtest_setup(item):
     """Say what is missing instead of failing; in CI what can be installed must be there."""
     needs = {
         "vm": ("qemu-system-x86_64", "qemu-img", "mcopy", "ssh"),
         "build": ("mmdebstrap", "mcopy", "sfdisk", "qemu-img"),
+        "engine": ("mmdebstrap", "dockerd", "docker", "ssh"),
     }
     for marker, programs in needs.items():
         if item.get_closest_marker(marker):

@@ -163,7 +163,7 @@ def real(tmp_path_factory):
     lab = RealLab(Path(tmp_path_factory.mktemp("real", numbered=True)), "e2e")
     cache = REPOSITORY / ".test-cache/images"
     fresh = os.environ.get("CI") == "true"
-    if cache.is_dir() and not fresh:
+    if cache.is_dir() and not fresh:  # in CI everything is made from nothing
         shutil.copytree(cache, lab.state / "images", copy_function=os.link)
     yield lab
     subprocess.run(

@@ -29,11 +29,7 @@ from layers.l2_instantiate.drivers.qemu.network import pick_port
 from layers.l2_instantiate.drivers.qemu.power import Patience
 from layers.l2_instantiate.spec import Inputs
 
-TEMPLATE = os.environ.get("STRATA_TEST_TEMPLATE", "")
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.skipif(not TEMPLATE, reason="STRATA_TEST_TEMPLATE names no template to boot"),
-]
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
 MARK = "kept across every rebuild"
 
 
@@ -111,12 +107,14 @@ class Real:
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory, make_host: Callable[..., Any]) -> Iterator[Real]:
+def real(
+    tmp_path_factory: pytest.TempPathFactory, make_host: Callable[..., Any], template: Path
+) -> Iterator[Real]:
     place = tmp_path_factory.mktemp("real")
     runtime = tmp_path_factory.mktemp("r")
     workspace = Workspace("demo", place, place / "state", place / "cache", runtime)
     host = make_host(workspace, QemuDriver(workspace))
-    host.inputs = Inputs(accelerator="tcg", template=TEMPLATE, template_name="debian-13-a")
+    host.inputs = Inputs(accelerator="tcg", template=str(template), template_name="debian-13-a")
     host.machine["ports"] = {}
     machine = Real(host)
     yield machine
@@ -214,7 +212,7 @@ def test_a_new_template_keeps_the_data_disk_and_the_host_key(real: Real) -> None
 
 def test_destroyed_data_is_kept_until_it_is_asked_for_by_name(real: Real) -> None:
     real.converge()
-    users = Path(TEMPLATE).parent / "users" / "web1"
+    users = Path(real.host.inputs.template).parent / "users" / "web1"
     assert users.exists()
     assert real.converge(absent=True) == ["delete machine"]
     assert real.process() is None

@@ -29,6 +29,7 @@ STRANGER = (
 
 pytestmark = [
     pytest.mark.engine,
+    pytest.mark.slow,
     pytest.mark.skipif(
         os.geteuid() != 0 or not all(map(shutil.which, NEEDED)),
         reason=f"needs root and {', '.join(NEEDED)}",
