@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -24,7 +25,7 @@ def parse_size(value: Any) -> int:
     match = _SIZE.match(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a size: write it like 8GiB, 512MiB or 1.5TiB")
-    size = int(float(match[1]) * _FACTOR[match[2]])
+    size = int(Decimal(match[1]) * _FACTOR[match[2]])  # a float would round large ones
     if size <= 0:
         raise ValueError("a size is more than nothing")
     return size
