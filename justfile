@@ -35,6 +35,10 @@ show *args:
 destroy *args:
     @lab destroy "$@"
 
+# Log in to a host, its key already known:  just ssh web1
+ssh *args:
+    @lab ssh "$@"
+
 # Is this machine fit to carry the lab?
 doctor *args:
     @lab doctor "$@"
