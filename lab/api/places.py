@@ -35,7 +35,10 @@ def forget(workspace: Workspace) -> None:
     """Remove the lab's folders, and what all labs share once this was the last one."""
     for folder in (workspace.state, workspace.runtime):
         shutil.rmtree(folder, ignore_errors=True)
-    for folder in (workspace.state.parent, workspace.runtime.parent):
+    empty = [workspace.state.parent, workspace.runtime.parent]
+    if workspace.runtime.parent.parent.name.startswith("strata-"):  # ours, where XDG has none
+        empty.append(workspace.runtime.parent.parent)
+    for folder in empty:
         with suppress(OSError):  # another lab lives there
             folder.rmdir()
     states = workspace.state.parent
