@@ -19,8 +19,8 @@ from lab.api.selector import select
 from lab.api.standing import HostStatus, standings
 from lab.config import Inventory, find_root, load
 from lab.engine import JOBS, Approval, Engine
+from lab.engine.digests import Digests
 from lab.engine.protocol import Options
-from lab.engine.walk import spec_digest
 from lab.errors import ConfigError, LabError, PlanError, Problem, Stale
 from lab.journal import Journal, RunRecord
 from lab.layer import Layer, Workspace
@@ -307,9 +307,10 @@ class Lab:
         raise ConfigError([Problem("", f"unknown layer {layer!r} (known: {names})")])
 
     def _sources(self, hosts: tuple[Host, ...]) -> str:
+        digests = Digests()
         return digest(
             [
-                [h.name, h.address, *(spec_digest(h, layer.name) for layer in self.layers)]
+                [h.name, h.address, h.vars, *(digests.of(h, layer.name) for layer in self.layers)]
                 for h in hosts
             ]
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lab.engine.walk import spec_digest
+from lab.engine.digests import Digests
 from lab.journal import Owned, PartRecord
 from lab.layer import Layer
 from lab.model.host import Host
@@ -62,10 +62,11 @@ def standings(
     last: dict[tuple[str, str], list[PartRecord]] = {}
     for record in records:
         last.setdefault((record.host, record.layer), []).append(record)
+    digests = Digests()
     found: list[HostStatus] = []
     for host in hosts:
         of_layers = tuple(
-            _layer(host, layer, last.get((host.name, layer.name), []))
+            _layer(host, layer, last.get((host.name, layer.name), []), digests)
             for layer in layers
             if host.parts.get(layer.name)
         )
@@ -75,7 +76,7 @@ def standings(
     return found + [HostStatus(t.host, t.persona, t.provider, (), declared=False) for t in orphans]
 
 
-def _layer(host: Host, layer: Layer, records: list[PartRecord]) -> LayerStatus:
+def _layer(host: Host, layer: Layer, records: list[PartRecord], digests: Digests) -> LayerStatus:
     names = {p.name for p in host.parts[layer.name]}
     own = [r for r in records if r.part in names]
     if not own:
@@ -86,7 +87,7 @@ def _layer(host: Host, layer: Layer, records: list[PartRecord]) -> LayerStatus:
         waiting = {Outcome.BLOCKED, Outcome.UNREACHABLE, Outcome.INTERRUPTED}
         standing = Standing.UNKNOWN if Outcome(worst.outcome) in waiting else Standing.FAILED
         return LayerStatus(layer.name, standing, at, worst.outcome)
-    current = spec_digest(host, layer.name)
+    current = digests.of(host, layer.name)
     same = len(own) == len(names) and all(r.spec == current for r in own)
     standing = Standing.CONVERGED if same else Standing.PENDING
     return LayerStatus(layer.name, standing, at, worst.outcome)

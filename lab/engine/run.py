@@ -14,10 +14,11 @@ from typing import Any
 from lab import events
 from lab.config import Inventory
 from lab.engine.approval import Approval, Key
+from lab.engine.digests import Digests
 from lab.engine.protocol import Options
 from lab.engine.schedule import each
 from lab.engine.unused import plan_unused, prune_unused
-from lab.engine.walk import Walk, spec_digest
+from lab.engine.walk import Walk
 from lab.journal import Journal, Owned, commit_of, locked
 from lab.layer import Driver, Layer, Target, Workspace
 from lab.model.host import Host
@@ -158,6 +159,7 @@ class _Run:
         self._listen = listen
         self._handed: dict[str, dict[str, object]] = {}
         self._bugs: list[Exception] = []
+        self._digests = Digests()
         self._started = time.monotonic()
         self._lock = threading.RLock()
         self._emitting = threading.Lock()
@@ -208,7 +210,7 @@ class _Run:
         """Tell the listener, one event at a time; keep the record of parts."""
         if isinstance(event, events.PartEnded) and self._journal is not None:
             host = self._engine.inventory.hosts.get(event.report.host)
-            spec = spec_digest(host, event.report.layer) if host else ""
+            spec = self._digests.of(host, event.report.layer) if host else ""
             self._journal.end_part(self.id, event.report, spec)
         with self._emitting:
             self._listen(event)

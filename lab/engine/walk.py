@@ -15,7 +15,7 @@ from lab.journal import Owned
 from lab.layer import Above, Batching, Layer, Target
 from lab.model.host import Host, Part
 from lab.model.outcome import Failure, Outcome, PartReport
-from lab.model.plan import Action, Change, Plan, digest
+from lab.model.plan import Action, Change, Plan
 
 _RANK = {Above.AS_IS: 0, Above.UNSEEN: 1, Above.FRESH: 2}
 AnyTarget = Target[Any, Any]
@@ -296,8 +296,3 @@ class Walk:
 def _fields(change: Change) -> str:
     shown = [f"{f.field}: {f.before} → {f.after}" for f in change.fields if not f.secret]
     return f" ({', '.join(shown[:3])})" if shown and change.action is Action.UPDATE else ""
-
-
-def spec_digest(host: Host, layer: str) -> str:
-    """The digest of what is declared for one layer of a host."""
-    return digest([[p.name, p.driver, p.spec.model_dump_json()] for p in host.parts.get(layer, ())])

@@ -128,6 +128,19 @@ def test_status_knows_declared_converged_pending_and_behind(root):
     assert {k for k, v in standings().items() if v is Standing.PENDING} == {"l3_system"}
 
 
+def test_status_knows_a_file_whose_content_changed(root):
+    (root / "personas/web").mkdir()
+    (root / "personas/web/motd").write_text("one")
+    with (root / "personas/web.yaml").open("a") as persona:
+        persona.write("  files: {/etc/motd: {source: motd}}\n")
+    with Lab.load(root) as lab:
+        lab.converge()
+        assert not lab.status()[0].behind
+    (root / "personas/web/motd").write_text("two")
+    with Lab.load(root) as lab:
+        assert lab.status()[0].behind
+
+
 def test_a_host_that_no_file_declares_is_kept_named_and_destroyed_by_name(root):
     with Lab.load(root) as lab:
         lab.converge()

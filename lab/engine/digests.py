@@ -1,0 +1,44 @@
+"""The digest of what is declared for one layer of a host, files' contents included."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from lab.model.files import LabFile, LabProject, LabTree
+from lab.model.host import Host, Part
+
+
+class Digests:
+    """Computes each digest once: hosts whose sections are equal share their parts."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[tuple[Part, ...], str]] = {}
+
+    def of(self, host: Host, layer: str) -> str:
+        """Changes when anything that is declared for that layer does."""
+        parts = host.parts.get(layer, ())
+        known = self._known.get(id(parts))
+        if known is None:
+            # keeping the parts keeps their id from being given to something else
+            known = self._known[id(parts)] = (parts, _digest(parts))
+        return known[1]
+
+
+def _digest(parts: tuple[Part, ...]) -> str:
+    specs = [[p.name, p.driver, p.spec.model_dump()] for p in parts]
+    text = json.dumps(specs, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, LabFile):
+        return [value.path, value.sha256, value.executable]
+    if isinstance(value, LabTree):
+        return list(value.files)
+    if isinstance(value, LabProject):
+        return [value.main, value.tree]
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    return str(value)
