@@ -1,0 +1,58 @@
+"""Where it may not install, ./bootstrap says exactly what to install and changes nothing."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+MISSING = {"STRATA_EXTRA_NEEDS": "no-such-program:the-package"}
+
+
+@pytest.fixture
+def checkout(repository, tmp_path):
+    """Just what bootstrap reads; no .venv, so that it would have something to do."""
+    place = tmp_path / "checkout"
+    place.mkdir()
+    for name in ("bootstrap", "justfile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(repository / name, place / name)
+    for folder in (place, *place.parents):
+        if folder.is_relative_to(tmp_path.parent.parent) and os.access(folder, os.W_OK):
+            folder.chmod(0o755)
+    return place
+
+
+def run(checkout, prefix=()):
+    before = sorted(p.name for p in checkout.iterdir())
+    done = subprocess.run(
+        [*prefix, str(checkout / "bootstrap"), "demo"],
+        env={**os.environ, **MISSING},
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert sorted(p.name for p in checkout.iterdir()) == before, "something was changed"
+    return done
+
+
+def test_another_user_on_debian_gets_the_line_to_type(checkout):
+    other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    done = run(checkout, other if os.geteuid() == 0 else ())
+    assert done.returncode == 5
+    assert "Try: sudo apt-get install --no-install-recommends" in done.stderr
+    assert "the-package" in done.stderr
+
+
+def test_another_distribution_gets_the_names(checkout, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can show it another /etc/os-release")
+    release = tmp_path / "os-release"
+    release.write_text("ID=fedora\n")
+    script = f'mount --bind {release} /etc/os-release && exec "$@"'
+    done = run(checkout, ("unshare", "--mount", "sh", "-c", script, "sh"))
+    assert done.returncode == 5
+    assert "Nothing was changed" in done.stderr
+    assert "the-package" in done.stderr
+    assert "apt-get" not in done.stderr
