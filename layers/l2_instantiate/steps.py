@@ -150,7 +150,7 @@ def not_ours(what: str, host: str, observed: Observed) -> Blocker:
 def no_shrinking(name: str, host: str, is_now: int, wanted: int) -> Blocker:
     """A disk that is declared smaller than it is."""
     way = (
-        f"lab capture host={host}, lab destroy host={host} --with-data, lab converge"
+        f"copy what is on it elsewhere, lab destroy host={host} --with-data, lab converge"
         if name != ROOT
         else f"lab destroy host={host}, lab converge (other disks are kept)"
     )
