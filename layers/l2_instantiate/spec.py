@@ -162,7 +162,7 @@ class Spec(_Declared):
     machine: Machine
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
-    boot_deadline: Duration | None = None
+    boot_deadline: int | None = Field(default=None, description="seconds")
 
 
 class Inputs(BaseModel):
