@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from lab.config.files import LabReader
 from lab.config.merge import merge, without
 from lab.config.problems import problems_of, suggest
+from lab.config.rules import host_problems, waiting_problems
 from lab.config.tree import Node, Place, read
 from lab.errors import ConfigError, Problem
 from lab.layer import Layer
@@ -85,13 +86,14 @@ class _Loading:
             self._resolve(name, ())
         hosts: dict[str, Host] = {}
         documents: dict[str, Node] = {}
-        for name, node, place in self._host_nodes():
+        declared = self._host_nodes()
+        for name, node, place in declared:
             made = self._host(name, node, place, entry, lab_tree)
             if made is not None:
                 hosts[name], documents[name] = made
         self._check_unused_personas({h.persona for h in hosts.values()})
-        self._check_after(hosts, documents)
-        self._check_hosts(hosts, documents)
+        self.problems += waiting_problems(hosts, documents, [name for name, _, _ in declared])
+        self.problems += host_problems(hosts, documents, self.layers)
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_order))
         assert entry is not None  # noqa: S101 (its absence is a problem)
@@ -326,65 +328,12 @@ class _Loading:
                 except ValidationError as error:
                     self.problems += problems_of(error, layer.document, tree, partial=True)
 
-    def _check_after(self, hosts: dict[str, Host], documents: dict[str, Node]) -> None:
-        for host in hosts.values():
-            for index, name in enumerate(host.after):
-                if name not in hosts and not self.problems:
-                    where = documents[host.name].find(("after", index))
-                    self._tell(where, f"unknown host {name!r}{suggest(name, hosts)}")
-        done: set[str] = set()
-        for start in hosts:
-            circle = _circle(start, hosts, done)
-            if circle:
-                done.update(circle)
-                where = documents[circle[0]].find(("after",))
-                self._tell(where, f"hosts wait for each other: {' → '.join(circle)}")
-
-    def _check_hosts(self, hosts: dict[str, Host], documents: dict[str, Node]) -> None:
-        """What types cannot find: rules of a layer, and things only one host can have."""
-        claimed: dict[str, tuple[str, Place]] = {}
-        for host in hosts.values():
-            tree = documents[host.name]
-            for layer in self.layers:
-                for part in host.parts[layer.name]:
-                    for path, what in layer.check(host, part):
-                        self._tell(tree.find(path), what)
-                    for claim in layer.claims(host, part):
-                        place = tree.find(claim.path)
-                        other = claimed.setdefault(claim.what, (host.name, place))
-                        if other[0] != host.name:
-                            self._tell(
-                                place,
-                                f"{host.name} and {other[0]} both claim {claim.what}"
-                                f" (the other stands at {other[1]})",
-                            )
-
 
 def _document_tree(sections: Mapping[str, Node | None], merged: Node) -> Node:
     """The part of a host's document that one layer reads, with its places."""
     present = {s: n for s, n in sections.items() if n is not None}
     keys = {s: merged.keys.get(s, n.place) for s, n in present.items()}
     return Node(present, merged.place, keys)
-
-
-def _circle(start: str, hosts: Mapping[str, Host], done: set[str]) -> list[str]:
-    """A circle of ``after:`` reached from ``start``, or ``[]``; without recursion."""
-    path: list[str] = []
-    stack: list[tuple[str, bool]] = [(start, False)]
-    while stack:
-        name, leaving = stack.pop()
-        if leaving:
-            path.pop()
-            done.add(name)
-            continue
-        if name in path:
-            return [*path[path.index(name) :], name]
-        if name in done or name not in hosts:
-            continue
-        path.append(name)
-        stack.append((name, True))
-        stack += [(other, False) for other in hosts[name].after]
-    return []
 
 
 def _order(problem: Problem) -> tuple[Any, ...]:

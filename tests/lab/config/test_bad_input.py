@@ -149,6 +149,14 @@ def test_every_mistake_of_every_file_at_once(wrong):
     ]
 
 
+def test_a_host_that_is_wrong_in_itself_is_not_unknown_to_those_who_wait_for_it(wrong):
+    hosts = "hosts:\n  a: {persona: wed, provider: box}\n"
+    hosts += "  b: {persona: web, provider: box, after: [a]}\n"
+    assert wrong({"inventory/hosts.yaml": hosts}) == [
+        "inventory/hosts.yaml:2:16: unknown persona 'wed'; did you mean 'web'?"
+    ]
+
+
 def test_a_mistake_in_a_persona_is_told_once_for_a_hundred_hosts(wrong):
     hosts = "hosts:\n" + "".join(f"  h{i}: {{persona: web, provider: box}}\n" for i in range(100))
     bad = {"inventory/hosts.yaml": hosts, "personas/web.yaml": "box: {prt: 1}\n"}
