@@ -89,17 +89,41 @@ def _child(
 def _describe(topic: str, name: str, node: dict[str, Any], definitions: dict[str, Any]) -> str:
     lines = [f"{topic} ({'a persona or host' if name == 'persona' else name})"]
     for variant in _variants(node, definitions):
-        text = node.get("description") or variant.get("description")
-        if text:
-            lines += ["", " ".join(str(text).split())]
-        if "properties" in variant:
-            needed = variant.get("required", [])
-            lines += ["", "Keys:"]
-            for key, field in variant["properties"].items():
-                about = field.get("description", "")
-                lines.append(f"  {key}{' (needed)' if key in needed else ''}  {about}".rstrip())
-        elif variant.get("type") != "null":
-            lines.append(f"  {variant.get('type', variant.get('enum', 'any value'))}")
-        if "default" in node:
-            lines.append(f"Default: {node['default']}")
+        lines += _about(variant, node.get("description", ""), definitions)
+    if node.get("default") not in (None, "", {}, []):
+        lines += ["", f"Default: {node['default']}"]
     return "\n".join(lines)
+
+
+def _about(variant: dict[str, Any], said: str, definitions: dict[str, Any]) -> list[str]:
+    """What may stand there: its description, and its keys or those of each of its items."""
+    text = said or variant.get("description", "")
+    lines = ["", " ".join(str(text).split())] if text else []
+    if "properties" in variant:
+        return [*lines, "", "Keys:", *_keys(variant)]
+    inner = variant.get("additionalProperties", variant.get("items"))
+    if isinstance(inner, dict):
+        what = "A list." if "items" in variant else "Names, each with what it is:"
+        items = [v for v in _variants(inner, definitions) if v.get("type") != "null"]
+        told = [line for v in items for line in _keys(v)]
+        return [*lines, "", what, *(told or [f"  {_kind(v)}" for v in items])]
+    if variant.get("type") != "null":
+        return [*lines, f"  {_kind(variant)}"]
+    return lines
+
+
+def _keys(variant: dict[str, Any]) -> list[str]:
+    needed = variant.get("required", [])
+    lines = []
+    for key, field in variant.get("properties", {}).items():
+        about = " ".join(str(field.get("description", "")).split())
+        lines.append(f"  {key}{' (needed)' if key in needed else ''}  {about}".rstrip())
+    return lines
+
+
+def _kind(variant: dict[str, Any]) -> str:
+    if "enum" in variant:
+        return "one of: " + ", ".join(map(str, variant["enum"]))
+    examples = variant.get("examples")
+    like = f", like {', '.join(map(str, examples))}" if examples else ""
+    return f"{variant.get('type', 'any value')}{like}"
