@@ -56,7 +56,7 @@ demo:
 demo-clean:
     @lab destroy host=web1 --with-data --confirm web1 --yes --no-input --forget
 
-# The tests, a real machine included (about 12 minutes):  just test -k planner
+# The tests, a real machine included (about 14 minutes):  just test -k planner
 test *args:
     @pytest -m "not slow" "$@"
 
