@@ -93,7 +93,7 @@ def without_vm(claims, times):
             load = "import yaml,sys; yaml.load(open(sys.argv[1]), Loader=yaml.CSafeLoader)"
             peer, _ = timed([sys.executable, "-c", load, f"{name}/inventory/hosts.yaml"])
             runs = times if hosts < 5_000 else 1
-            seconds, peak = median([LAB, "-C", name, verb], runs, env=env, ok=ok)
+            seconds, peak = median([LAB, "-C", name, verb, "--quiet"], runs, env=env, ok=ok)
             beside = f"{seconds / peer:.1f} x PyYAML only reading the inventory"
             claims.add(f"lab {verb} of {hosts} memory hosts", seconds, limit, "s", beside)
             claims.add(f"lab {verb} of {hosts} memory hosts, peak", peak, memory, "MiB")
