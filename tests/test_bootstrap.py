@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -10,16 +12,14 @@ MISSING = {"STRATA_EXTRA_NEEDS": "no-such-program:the-package"}
 
 
 @pytest.fixture
-def checkout(repository, tmp_path):
-    """Just what bootstrap reads; no .venv, so that it would have something to do."""
-    place = tmp_path / "checkout"
-    place.mkdir()
-    for name in ("bootstrap", "justfile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(repository / name, place / name)
-    for folder in (place, *place.parents):
-        if folder.is_relative_to(tmp_path.parent.parent) and os.access(folder, os.W_OK):
-            folder.chmod(0o755)
-    return place
+def checkout(repository):
+    """Just what bootstrap reads, where another user may look; no .venv, so it has work to do."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        for name in ("bootstrap", "justfile", "pyproject.toml", "constraints.txt"):
+            shutil.copy(repository / name, place / name)
+        yield place
 
 
 def run(checkout, prefix=()):
