@@ -100,4 +100,4 @@ class SavedPlan:
 
 def plans_of(report: RunReport) -> dict[Key, Plan]:
     """The plans of a report that may be applied exactly."""
-    return {(p.host, p.layer, p.part): p.plan for p in report.parts if p.host}
+    return {(p.host, p.layer, p.part): p.plan for p in report.parts}

@@ -11,6 +11,8 @@ from lab.model.plan import Action, Change, Plan
 
 Key = tuple[str, str, str]
 """Host, layer, part."""
+UNUSED = "unused"
+"""The part, of no host, that names shared things nobody needs any more."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,13 @@ class Approval:
                 self._check_loss(host, change)
         if self.only is not None:
             self._check_same(host, key, plan)
+
+    def permits(self, layer: str, change: Change) -> bool:
+        """Whether a shared thing that nobody uses may be pruned: not if the plan left it out."""
+        if self.only is None:
+            return True
+        approved = self.only.get(("", layer, UNUSED), Plan())
+        return any(c.what == change.what for c in approved.changes)
 
     def _check_loss(self, host: Host, change: Change) -> None:
         loss = f"Unable to {change.action} {change.what} of {host.name}: it would lose"

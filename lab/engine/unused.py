@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from lab import events
+from lab.engine.approval import UNUSED
 from lab.engine.protocol import Run
 from lab.engine.record import failure_of
 from lab.errors import LabError
@@ -53,7 +54,8 @@ def prune_unused(run: Sharing, *, destroying: frozenset[str] = frozenset()) -> l
     reports: list[PartReport] = []
     for layer, name, driver in _prunables(run, destroying):
         start = time.monotonic()
-        plan = Plan(changes=driver.unused(_keep(run, layer, destroying)))
+        changes = driver.unused(_keep(run, layer, destroying))
+        plan = Plan(changes=tuple(c for c in changes if run.approval.permits(layer.name, c)))
         applied, failure = _prune(run, layer, driver, plan)
         if plan:
             outcome = Outcome.FAILED if failure else Outcome.CHANGED
@@ -69,7 +71,7 @@ def _prune(
     applied: list[str] = []
     failure: Failure | None = None
     for change in plan.changes:
-        number = run.begin_change(("", layer.name, "unused"), change)
+        number = run.begin_change(("", layer.name, UNUSED), change)
         try:
             driver.prune(change)
         except LabError as error:
@@ -95,7 +97,7 @@ def _ended(
     report = PartReport(
         host="",
         layer=layer.name,
-        part="unused",
+        part=UNUSED,
         driver=driver,
         outcome=outcome,
         plan=plan,

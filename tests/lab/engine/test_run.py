@@ -169,6 +169,16 @@ def test_unused_shared_things_are_planned_and_pruned(make_engine, make_host, wor
     assert world.things["pool"] == ["t"]
 
 
+def test_an_approved_plan_prunes_only_what_it_names(make_engine, make_host, world):
+    world.things["pool"] = ["t", "old"]
+    host = make_host(shared="t")
+    engine = make_engine(host)
+    only = {(p.host, p.layer, p.part): p.plan for p in engine.plan([host], ALL).parts}
+    world.things["pool"].append("newer")
+    engine.converge([host], ALL, Approval(only=only))
+    assert world.things["pool"] == ["t", "newer"]
+
+
 def test_destroy_goes_from_above_and_only_when_allowed(make_engine, make_host, world):
     host = make_host()
     engine = make_engine(host)
