@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from lab.errors import Problem
+from lab.model.secret import SecretName
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_VALUES = 2_000_000
@@ -46,13 +47,6 @@ class PlacedText(str):
 
     __slots__ = ("place",)
     place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class SecretName:
-    """``!secret name``: resolved only where the value is used, never while loading."""
-
-    name: str
 
 
 @dataclass(eq=False, slots=True)

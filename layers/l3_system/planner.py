@@ -12,6 +12,8 @@ from lab.model.plan import Blocker, Change, Plan
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.kinds.template import render
+from layers.l3_system.recipes.all import RECIPES
+from layers.l3_system.recipes.recipe import expanded
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
 
 Where = tuple[str | int, ...]
@@ -23,7 +25,7 @@ def parts(document: Document) -> tuple[Part, ...]:
     if document.system is None:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
-    declared = {name: getattr(document.system, name) for name in type(document.system).model_fields}
+    declared = expanded(document.system, RECIPES)
     return (Part("", driver, Spec(**declared, filesystems=document.machine.disks)),)
 
 
