@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lab.clients import shell
 from lab.errors import DriverError, TransportError
 from lab.layer import Target, Workspace
 from lab.model.plan import Action, Change
-from layers.l3_system.kinds.kind import Kind, Section, Step
+from layers.l3_system.kinds.kind import Kind, LooksAgain, Section, Step, Wanted, name_of
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.kinds.script import applying, ledger, probing, sections
-from layers.l3_system.planner import wanted
+from layers.l3_system.planner import Everything, wanted
 from layers.l3_system.spec import Inputs, Observed, Spec
 
 _BY_NAME: dict[str, Kind] = {kind.NAME: kind for kind in KINDS}
@@ -37,10 +38,18 @@ class NativeDriver:
 
     def observe(self, target: Target[Spec, Inputs]) -> Observed:
         """Everything declared, and everything the ledger says is ours, in one round trip."""
-        everything = wanted(target)
         target.report("looks at the system")
+        found = self._look(target, wanted(target), KINDS)
+        owned = ledger([line for part in found.get("ledger", ()) for line in part.lines])
+        things = {kind.NAME: kind.parse(found.get(kind.NAME, ())) for kind in KINDS}
+        return Observed(things=things, owned=owned)
+
+    def _look(
+        self, target: Target[Spec, Inputs], everything: Everything, kinds: Sequence[Kind]
+    ) -> dict[str, list[Section]]:
+        """The parts of the answer, by kind; ``ledger`` too."""
         nonce = secrets.token_hex(12)
-        script = probing(nonce, [kind.probe(everything[kind.NAME]) for kind in KINDS])
+        script = probing(nonce, [kind.probe(everything[kind.NAME]) for kind in kinds])
         reply = self._shell(target).run(
             script, doing="look at the system", deadline=_OBSERVE_DEADLINE, check=False
         )
@@ -55,9 +64,7 @@ class NativeDriver:
                 status=reply.status,
                 lines=lines,
             )
-        owned = ledger([line for part in found.get("ledger", ()) for line in part.lines])
-        things = {kind.NAME: kind.parse(found.get(kind.NAME, ())) for kind in KINDS}
-        return Observed(things=things, owned=owned)
+        return found
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Carry out one change."""
@@ -74,8 +81,15 @@ class NativeDriver:
         everything = wanted(target)
         for name, group in itertools.groupby(changes, key=lambda c: c.what.split(" ", 1)[0]):
             self._workspace.check()
-            steps = _BY_NAME[name].steps(tuple(group), everything[name])
-            self._run(target, steps, started, done)
+            kind, together = _BY_NAME[name], tuple(group)
+            things = everything[name]
+            if isinstance(kind, LooksAgain):
+                found = kind.parse(self._look(target, everything, [kind]).get(name, ()))
+                things = {
+                    n: replace(things.get(n, Wanted({})), found=found.get(n))
+                    for n in map(name_of, together)
+                }
+            self._run(target, kind.steps(together, things), started, done)
 
     def _run(
         self,

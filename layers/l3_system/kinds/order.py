@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from layers.l3_system.kinds import (
+    absent,
     directory,
+    edit,
     file,
     filesystem,
     group,
     hostname,
+    link,
     mount,
     package,
     service,
@@ -26,6 +29,9 @@ KINDS: tuple[Kind, ...] = (
     mount,
     directory,
     file,
+    link,
+    absent,
+    edit,
     sysctl,
     hostname,
     service,
