@@ -22,6 +22,7 @@ from lab.clients.shell_ssh import (
     write_known_hosts,
 )
 from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
+from lab.masking import mask
 
 __all__ = ["Endpoint", "Reply", "Shell", "Shells", "shells"]
 
@@ -45,12 +46,12 @@ class Reply:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The last lines of standard error."""
+        """The last lines of standard error, secrets masked."""
         return _lines(self.stderr)
 
 
 def _lines(stderr: bytes) -> tuple[str, ...]:
-    text = stderr.decode(errors="replace").replace("\r", "\n")
+    text = mask(stderr.decode(errors="replace").replace("\r", "\n"))
     return tuple(line for line in text.splitlines() if line.strip())[-_KEPT_LINES:]
 
 

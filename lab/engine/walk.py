@@ -84,7 +84,7 @@ class Walk:
         names = {part.name for part in declared}
         if layer.prune_parts or absent:
             items += [
-                _Item(Part(o.part, o.driver, layer.spec.model_validate_json(o.spec)), absent=True)
+                _Item(Part(o.part, o.driver, self.run.recorded(layer, o.spec)), absent=True)
                 for o in self.run.owned(self.host.name, layer.name)
                 if o.part not in names
             ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from lab.masking import mask, masked
+
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
 
@@ -44,6 +46,11 @@ class FieldDiff:
     text: str = ""
     secret: bool = False
 
+    @property
+    def told(self) -> Any:
+        """The value after, as a saved plan tells it: without the values of secrets."""
+        return masked(to_json(self)["after"])
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -72,9 +79,13 @@ class Change:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """What makes two changes the same step: action, thing and the values after."""
-        after = {f.field: f.after for f in self.fields}
-        return (self.action.value, self.what, json.dumps(after, sort_keys=True, default=str))
+        """What makes two changes the same step: action, thing and the values after.
+
+        As a saved plan tells it: without the values of secrets.
+        """
+        after = {f.field: f.told for f in self.fields}
+        text = json.dumps(after, sort_keys=True, default=str)
+        return (self.action.value, mask(self.what), text)
 
 
 @dataclass(frozen=True, slots=True)
