@@ -10,6 +10,7 @@
       DriverError          the backend said no
         TransportError     the backend or the host could not be reached
         DeadlineExceeded   it was asked and did not finish in time
+        Reverted           it cut us off, and was undone on the host by itself
       NotConverged         applied, but the second plan is not empty
       Locked               somebody else runs
       Interrupted          the user asked to stop
@@ -118,6 +119,10 @@ class TransportError(DriverError):
 
 class DeadlineExceeded(DriverError):  # noqa: N818
     """The step was given a deadline and did not finish by then."""
+
+
+class Reverted(DriverError):  # noqa: N818
+    """What was applied cut us off; the host undid it by itself, and is reachable as before."""
 
 
 class NotConverged(LabError):  # noqa: N818

@@ -65,6 +65,7 @@ class Change:
             A change that destroys is refused unless it was allowed by name.
         interrupts: What stops working meanwhile (``"web1 restarts"``); ``""`` = nothing.
         disconnects: It can cut the connection that carries it.
+        guarded: It is tried under a timer on the host, and reverts by itself if it cuts us off.
         deadline: Seconds after which it counts as failed.
     """
 
@@ -75,6 +76,7 @@ class Change:
     destroys: str = ""
     interrupts: str = ""
     disconnects: bool = False
+    guarded: bool = False
     deadline: float = 600.0
 
     @property
