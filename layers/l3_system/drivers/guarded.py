@@ -99,10 +99,12 @@ class Trial:
         if reply.status == 0:
             return None
         finished = sum(name == "done" for name, _ in sections(self._nonce, reply.stdout))
-        what = _names(steps[finished].changes) if finished < len(steps) else f"make live {names}"
+        what = f"make {names} live"
+        if finished < len(steps):
+            what = f"apply {_names(steps[finished].changes)}"
         cause = reply.lines[-1].strip().rstrip(".") if reply.lines else f"status {reply.status}"
         return DriverError(
-            f"Unable to apply {what} on {self._endpoint.name}: {cause}. "
+            f"Unable to {what} on {self._endpoint.name}: {cause}. "
             "What was changed with it was put back.",
             hint=f"the lines above tell more; then: lab plan l3 host={self._endpoint.name}",
             status=reply.status,
@@ -127,10 +129,11 @@ class Trial:
                 continue
             if answer.word == "lost":
                 break
-            cause = answer.cause or cause
+            if not cause or not answer.cause.startswith("the connection broke"):
+                cause = answer.cause or cause
             # a login that is refused must not be locked out by trying on and on
-            self._wait(self._left() + _OVER if answer.refused and self._left() > 0 else pause)
-            pause = min(2 * pause, _LONGEST_PAUSE) if self._left() > 0 else 1.0
+            self._wait(self._left() if answer.refused else min(pause, max(self._left(), 1.0)))
+            pause = min(2 * pause, _LONGEST_PAUSE)
         raise failure or self._gone(names, cause)
 
     def _ask(self, fresh: shell.Shell) -> _Answer:
@@ -161,7 +164,7 @@ class Trial:
 
     def _reverted(self, names: str, cause: str, lines: Sequence[str]) -> Reverted:
         name, took = self._endpoint.name, time.monotonic() - self._armed_at
-        why = f"it cut us off ({cause})" if cause else "nobody could confirm it in time"
+        why = f"it cut us off ({cause or 'no new connection came through'})"
         return Reverted(
             f"Unable to keep {names} on {name}: applied, {why}, and was reverted by the host "
             f"itself; {name} is reachable again after {took:.0f} s, as it was before.",

@@ -50,7 +50,7 @@ mkdir $lib/guard.new || refuse "nothing can be written to $lib"
 trap 'rm -rf $lib/guard.new' EXIT
 cd $lib/guard.new || exit 1
 set -e
-printf '%s\\n' "$nonce" >nonce
+printf '%s\\n' "$nonce" >nonce; : >settings
 """
 
 # Paths are kept without their first slash, as tar wants them.
@@ -87,6 +87,7 @@ fi
 
 _SAVE_NETWORK = """if command -v ip >/dev/null; then
   ip -o link show >links; ip -o addr show >addresses
+  ( cd /proc/sys && grep -H '' net/ipv6/conf/*/disable_ipv6 | sed 's/:/ /' ) >>settings || :
   ip -4 route show >routes4 2>/dev/null || :; ip -6 route show >routes6 2>/dev/null || :
 fi
 """
@@ -107,7 +108,7 @@ _OWN_TABLES = """own_tables='/^# Warning: table .* is managed by iptables/ { ski
 /^table / { hide = skip; skip = 0 } !hide'
 """
 
-_SAVE_REST = """: >settings; for p in $settings; do
+_SAVE_REST = """for p in $settings; do
   [ ! -r "/proc/sys/$p" ] || printf '%s %s\\n' "$p" "$(cat "/proc/sys/$p")" >>settings
 done
 : >mounts; for p in $mounts; do
@@ -178,7 +179,9 @@ if [ -d /run/systemd/system ]; then
 elif [ -s /run/sshd.pid ]; then kill -HUP "$(cat /run/sshd.pid)"; sleep 1
 fi
 """,  # noqa: E501 (shell)
-    Area.RIGHTS: "! command -v visudo >/dev/null || visudo -cq >/dev/null\n",
+    Area.RIGHTS: """! command -v visudo >/dev/null || visudo -cf /etc/sudoers ||
+  { echo "sudo cannot read its rules any more" >&2; exit 1; }
+""",
     Area.FIREWALL: """if systemctl -q is-enabled nftables.service 2>/dev/null; then
   nft -c -f /etc/nftables.conf; nft -f /etc/nftables.conf
 fi
@@ -208,13 +211,13 @@ if [ "$n" = "$nonce" ]; then
   elif read -r s <$R/status; [ "$s" != 0 ]; then echo failed
   elif mv $G/armed $G/confirmed 2>/dev/null; then
     if [ "$has_systemd" ]; then systemctl stop strata-guard.timer 2>/dev/null
-    else read -r p <$G/sleeper && kill -- "-$p"; fi
+    else read -r p <$G/sleeper && kill "-$p"; fi
     rm -f $boot $wants/${boot##*/}; sync -f $G 2>/dev/null || sync
     rm -rf $G $R $lib/guard.lock; echo confirmed
   else echo reverting; fi
 else
   n=; [ ! -r $lib/reverted ] || read -r n <$lib/reverted
-  if [ "$n" = "$nonce" ]; then echo reverted; sed 1d $lib/reverted; else echo lost; fi
+  if [ "$n" = "$nonce" ]; then echo reverted; sed 1d $lib/reverted; rm -f $lib/reverted; else echo lost; fi
 fi
 exit 0
 """

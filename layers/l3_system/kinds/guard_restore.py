@@ -16,11 +16,10 @@ REVERT = r"""main() {
   if [ -e armed ]; then mv armed reverting || exit 0; fi
   if [ -e reverting ] && [ ! -e reverted ]; then
     exec 2>>log
-    [ ! -s $R/pid ] || kill -9 -- "-$(cat $R/pid)" || :
+    [ ! -s $R/pid ] || [ -e $R/status ] || kill -9 "-$(cat $R/pid)"
     files
-    [ "$mode" = boot ] || { settings; mounts; }
     [ ! -d /run/systemd/system ] || units
-    [ "$mode" = boot ] || { network; rules; plain_sshd; }
+    [ "$mode" = boot ] || { mounts; settings; network; rules; plain_sshd; }
     : >reverted
   elif [ "$mode" != boot ]; then exit 0; fi
   [ ! -e reverting ] || { cat nonce; head -n 20 log 2>/dev/null; } >$lib/reverted
@@ -41,7 +40,9 @@ files() {
 }
 
 settings() {
-  while read -r p v; do printf '%s\n' "$v" >"/proc/sys/$p"; done <settings
+  while read -r p v; do
+    [ ! -e "/proc/sys/$p" ] || [ "$(cat "/proc/sys/$p")" = "$v" ] || printf '%s\n' "$v" >"/proc/sys/$p"
+  done <settings
 }
 
 mounts() {
@@ -59,16 +60,18 @@ units() {
   now=; [ "$mode" != boot ] || now=--no-block
   kept=$(cat kept)
   for n in $(netdevs); do ip link delete "$n"; done
+  # at once: a socket that is left for a moment would start its service again
+  gone=$(sed -n 's/ \(inactive\|deactivating\|failed\)$//p' units)
+  [ -z "$gone" ] || control $now stop $gone
   while read -r u was; do
     case $was in
-      active|activating|reloading|failed) verb=restart
-        case " $kept " in *" $u "*) verb=start ;; esac
-        [ "$was" != failed ] || verb=stop
-        [ "$mode" != boot ] || verb=start ;;
-      *) verb=stop ;;
+      active|activating|reloading) verb=restart ;;
+      *) continue ;;
     esac
-    [ $verb = stop ] || control reset-failed "$u"
-    control $now $verb "$u"
+    case " $kept " in *" $u "*) verb=start ;; esac
+    case $u in systemd-networkd.socket) verb=start ;; esac
+    [ "$mode" != boot ] || verb=start
+    control reset-failed "$u"; control $now $verb "$u"
   done <units
 }
 

@@ -44,7 +44,10 @@ PATHS: dict[Area, tuple[str, ...]] = {
 UNITS: dict[Area, tuple[str, ...]] = {
     Area.LOGIN: ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket"),
     Area.RIGHTS: (),
-    Area.NETWORK: ("systemd-networkd.service", "networking.service", "NetworkManager.service"),
+    Area.NETWORK: (
+        *("systemd-networkd.socket", "systemd-networkd.service"),
+        *("networking.service", "NetworkManager.service"),
+    ),
     Area.FIREWALL: ("nftables.service", "firewalld.service", "ufw.service"),
 }
 _UNIT: dict[Area, re.Pattern[str]] = {
