@@ -10,7 +10,7 @@ from typing import Any
 from lab import events, faults
 from lab.engine.protocol import Run
 from lab.engine.record import Recorder, Seen, failure_of
-from lab.errors import Interrupted, LabError, NotConverged, TransportError
+from lab.errors import Interrupted, LabError, NotConverged, Reverted, TransportError
 from lab.journal import Owned
 from lab.layer import Above, Batching, Layer, Target
 from lab.model.host import Host, Part
@@ -84,7 +84,7 @@ class Walk:
         names = {part.name for part in declared}
         if layer.prune_parts or absent:
             items += [
-                _Item(Part(o.part, o.driver, layer.spec.model_validate_json(o.spec)), absent=True)
+                _Item(Part(o.part, o.driver, self.run.recorded(layer, o.spec)), absent=True)
                 for o in self.run.owned(self.host.name, layer.name)
                 if o.part not in names
             ]
@@ -131,6 +131,8 @@ class Walk:
             outcome = Outcome.FAILED
             if isinstance(error, Interrupted):
                 outcome = Outcome.INTERRUPTED
+            elif isinstance(error, Reverted):
+                outcome = Outcome.REVERTED
             elif isinstance(error, TransportError) and not seen.applied:
                 outcome = Outcome.UNREACHABLE
             elif seen.refused:
