@@ -17,7 +17,7 @@ from lab.config.rules import host_problems, waiting_problems
 from lab.config.tree import Node, Place, read
 from lab.errors import ConfigError, Problem
 from lab.layer import Layer
-from lab.model.declared import NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
+from lab.model.declared import DNS_NAME, NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
 from lab.model.host import Host, Part
 
 HOST_KEYS = frozenset(HostEntry.model_fields)
@@ -257,11 +257,13 @@ class _Loading:
         return known
 
     def _check_address(self, address: str, node: Node) -> None:
+        """An address or a name; which of them a machine can have, its layer says."""
         try:
             ipaddress.ip_interface(address)
         except ValueError:
-            where = node.find(("address",))
-            self._tell(where, f"{address!r} is not an address: write it like 192.0.2.11/24")
+            if DNS_NAME.match(address) is None:
+                where = node.find(("address",))
+                self._tell(where, f"{address!r} is not an address: write it like 192.0.2.11/24")
 
     def _persona_of(self, said: HostEntry, node: Node) -> Node | None:
         if said.persona in self.personas:

@@ -189,7 +189,7 @@ class Walk:
         key = layer.shared(target)
         plan, observed = self._look(layer, item, target)
         prediction = layer.predict(target, observed, plan)
-        self.handed.update(prediction.outputs.model_dump())
+        self.handed.update(prediction.outputs)
         maker = self.run.maker(layer, self.host, key)
         if plan.changes and maker != self.host.name:
             plan = replace(plan, changes=(), notes=(*plan.notes, f"made once, with {maker}"))
@@ -226,7 +226,7 @@ class Walk:
                 seen.outcome = Outcome.CHANGED
         self._settle(layer, item, observed)
         if not item.absent:
-            self.handed.update(layer.outputs(target, observed).model_dump())
+            self.handed.update(layer.outputs(target, observed))
         return Above.AS_IS
 
     def _planned(self, layer: Layer, item: _Item, plan: Plan) -> None:

@@ -10,7 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NoReturn, Protocol
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    InstanceOf,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from lab.errors import LabError
 
@@ -74,7 +80,7 @@ def _only(value: Any, info: ValidationInfo) -> Secret:
 
 
 SecretText = Annotated[
-    Secret,
+    InstanceOf[Secret],
     BeforeValidator(_only),
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "description": "!secret and a name"}),

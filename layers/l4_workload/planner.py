@@ -107,6 +107,8 @@ def _urls(target: WorkloadTarget) -> Outputs:
     if target.absent or health is None or health.http is None:
         return Outputs(urls=target.inputs.urls)
     place = target.inputs.endpoints.get(str(health.port))
+    if place is None and target.inputs.connection == "local":
+        place = f"127.0.0.1:{health.port}"
     if place is None and target.inputs.address not in {None, "127.0.0.1", "::1", "localhost"}:
         place = f"{target.inputs.address}:{health.port}"
     if place is None:

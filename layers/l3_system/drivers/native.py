@@ -122,6 +122,7 @@ class NativeDriver:
             )
         endpoint = shell.Endpoint(
             name=name,
+            kind=inputs.connection,
             address=inputs.address,
             port=inputs.port or 22,
             user=inputs.user or "",

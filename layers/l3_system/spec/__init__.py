@@ -5,7 +5,7 @@ One module a subject, each with the part of ``system:`` it owns; :class:`System`
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 
@@ -87,6 +87,7 @@ class Inputs(BaseModel):
     user: str | None = None
     host_key: str | None = None
     identity_file: str | None = None
+    connection: Literal["ssh", "local"] = "ssh"
     baseline: Baseline | None = None
 
 

@@ -186,6 +186,7 @@ class ComposeDriver:
             )
         endpoint = Endpoint(
             name=target.host.name,
+            kind=inputs.connection,
             address=inputs.address,
             port=inputs.port or 22,
             user=inputs.user or "",
@@ -253,6 +254,8 @@ def _place(target: WorkloadTarget) -> str | None:
     forwarded = inputs.endpoints.get(str(check.port))
     if forwarded is not None:
         return forwarded
+    if inputs.connection == "local":
+        return f"127.0.0.1:{check.port}"
     outside = inputs.address is not None and inputs.address not in _HERE
     return f"{inputs.address}:{check.port}" if outside else None
 
