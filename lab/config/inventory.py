@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from lab.config import accepted
 from lab.config.files import LabReader
 from lab.config.merge import merge, without
 from lab.config.problems import problems_of, suggest
@@ -17,6 +18,7 @@ from lab.config.rules import host_problems, waiting_problems
 from lab.config.tree import Node, Place, read
 from lab.errors import ConfigError, Problem
 from lab.layer import Layer
+from lab.model.accepted import Acceptance, AcceptedFile
 from lab.model.declared import DNS_NAME, NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
 from lab.model.host import Host, Part
 
@@ -35,6 +37,7 @@ class Inventory:
         personas: Persona name to its purpose.
         providers: Provider name to its kind.
         documents: Host name to its merged tree, for ``lab show``.
+        accepted: What may be on the machines undeclared.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Inventory:
     personas: Mapping[str, str]
     providers: Mapping[str, str]
     documents: Mapping[str, Node] = field(repr=False, default_factory=dict)
+    accepted: tuple[Acceptance, ...] = ()
 
 
 def find_root(start: Path) -> Path:
@@ -94,6 +98,7 @@ class _Loading:
         self._check_unused_personas({h.persona for h in hosts.values()})
         self.problems += waiting_problems(hosts, documents, [name for name, _, _ in declared])
         self.problems += host_problems(hosts, documents, self.layers)
+        fine = self._accepted([name for name, _, _ in declared])
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_order))
         assert entry is not None  # noqa: S101 (its absence is a problem)
@@ -104,6 +109,7 @@ class _Loading:
             personas=self.purposes,
             providers={k: str(v.get("kind", "")) for k, v in entry.providers.items()},
             documents=documents,
+            accepted=fine,
         )
 
     def _tell(self, place: Place | str, what: str) -> None:
@@ -316,6 +322,21 @@ class _Loading:
         except ValidationError as error:
             self.problems += problems_of(error, layer.document, tree)
             return None
+
+    def _accepted(self, hosts: list[str]) -> tuple[Acceptance, ...]:
+        found: list[Acceptance] = []
+        heirs = accepted.lineage(self.personas)
+        for path, persona in accepted.places(self.root, self.personas):
+            tree = self._read(path)
+            if tree is None:
+                continue
+            file: AcceptedFile | None = self._validate(AcceptedFile, tree.plain(), tree)
+            if file is None:
+                continue
+            for where, what in accepted.problems(file, tree, hosts, self.personas):
+                self._tell(where, what)
+            found += accepted.entries(file, tree, persona, heirs)
+        return tuple(found)
 
     def _check_unused_personas(self, used: set[str]) -> None:
         """What no host uses may be half of something, but what it says must be right."""

@@ -44,5 +44,6 @@ LAYER = Layer(
     drivers={"existing": _existing, "memory": _memory, "qemu": _qemu},
     claims=planner.claims,
     check=planner.check,
+    known=planner.known,
     destroyed=True,
 )

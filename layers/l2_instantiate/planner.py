@@ -7,6 +7,7 @@ import ipaddress
 from lab.layer import Above, Claim, Prediction
 from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.undeclared import Known, Sort
 from lab.model.units import show_size_exact
 from layers.l2_instantiate import existing, steps
 from layers.l2_instantiate.ports import LOOPBACK, Forward
@@ -28,7 +29,17 @@ from layers.l2_instantiate.wanted import (
     port_lines,
 )
 
-__all__ = ["REPLACE_ON", "check", "claims", "desired", "outputs", "parts", "plan", "predict"]
+__all__ = [
+    "REPLACE_ON",
+    "check",
+    "claims",
+    "desired",
+    "known",
+    "outputs",
+    "parts",
+    "plan",
+    "predict",
+]
 
 
 def parts(document: Document) -> tuple[Part, ...]:
@@ -66,6 +77,16 @@ def check(host: Host, part: Part) -> tuple[tuple[tuple[str, ...], str], ...]:
         what = f"{host.address!r} is not an address: write it like 192.0.2.11/24"
         return ((("address",), f"{what} (a name is for machines that are there already)"),)
     return ()
+
+
+def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's signature)
+    """Who logs in, and with which keys: a machine that is made gets both from here."""
+    assert isinstance(part.spec, Spec)  # noqa: S101 (for the type checker)
+    if part.spec.existing is not None:
+        return frozenset({(Sort.USER, part.spec.existing.user)})
+    login = part.spec.machine.login
+    keys = (word for line in login.key_lines for word in line.split())
+    return frozenset({(Sort.USER, login.user), *((Sort.KEY, word) for word in keys)})
 
 
 def plan(target: Machine, observed: Observed | None, replace_on: frozenset[str]) -> Plan:

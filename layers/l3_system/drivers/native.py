@@ -10,6 +10,8 @@ from lab.clients import shell
 from lab.errors import DriverError, TransportError
 from lab.layer import Target, Workspace
 from lab.model.plan import Action, Change
+from lab.model.undeclared import Known, Undeclared
+from layers.l3_system.drivers import surveys
 from layers.l3_system.kinds.kind import Kind, Section, Step
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.kinds.script import applying, ledger, probing, sections
@@ -58,6 +60,10 @@ class NativeDriver:
         owned = ledger([line for part in found.get("ledger", ()) for line in part.lines])
         things = {kind.NAME: kind.parse(found.get(kind.NAME, ())) for kind in KINDS}
         return Observed(things=things, owned=owned)
+
+    def survey(self, target: Target[Spec, Inputs], known: Known) -> tuple[Undeclared, ...]:
+        """Everything on the machine that no file of the lab speaks of, in one round trip."""
+        return surveys.survey(self._shell(target), target, known)
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Carry out one change."""
