@@ -21,6 +21,7 @@ from lab.config import Inventory, find_root, load
 from lab.engine import JOBS, Approval, Engine
 from lab.engine.digests import Digests, digest_of
 from lab.engine.protocol import Options
+from lab.engine.survey import SurveyReport
 from lab.errors import ConfigError, LabError, PlanError, Problem, Stale
 from lab.journal import Journal, RunRecord
 from lab.layer import Layer, Workspace
@@ -132,6 +133,19 @@ class Lab:
         with self._running():
             report = self._engine.plan(hosts, options, on_event, verb=verb, jobs=jobs or JOBS)
         return report if options.through else _only(report, self.layers[options.stop].name)
+
+    def survey(
+        self,
+        *selectors: str,
+        on_event: events.Listener = events.ignore,
+        jobs: int | None = None,
+    ) -> SurveyReport:
+        """What is on the hosts and in no file of the lab, and a score for each (0 = nothing).
+
+        Changes nothing there. The scores are kept in the journal, for :meth:`status`.
+        """
+        with self._running():
+            return self._engine.survey(self.select(*selectors), on_event, jobs=jobs or JOBS)
 
     def converge(
         self,
@@ -253,6 +267,7 @@ class Lab:
             self.layers,
             self._journal.last_parts(),
             self._journal.ledger(),
+            self._journal.scores(),
         )
 
     def history(self, limit: int = 20) -> list[RunRecord]:

@@ -21,7 +21,13 @@ from lab.clients.shell_ssh import (
     known_hosts,
     write_known_hosts,
 )
-from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
+from lab.errors import (
+    DeadlineExceeded,
+    DriverError,
+    Interrupted,
+    TransportError,
+    UnknownHostKey,
+)
 from lab.masking import mask
 
 __all__ = ["Endpoint", "Reply", "Shell", "Shells", "shells"]
@@ -99,6 +105,7 @@ class Shell:
 
         Raises:
             TransportError: the host cannot be reached, or the connection broke.
+            UnknownHostKey: something answers that does not show the host key on record.
             DriverError: the script failed (with ``check``).
             DeadlineExceeded, Interrupted.
         """
@@ -142,6 +149,7 @@ class Shell:
             self._drop(root)
             why = explain(self.endpoint, ended.status, ended.noise)
             kind = DriverError if why.reached else TransportError
+            kind = UnknownHostKey if why.stranger else kind
             raise kind(
                 f"Unable to {doing} on {name}: {why.cause}.",
                 hint=why.hint,

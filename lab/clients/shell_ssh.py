@@ -138,7 +138,11 @@ class Complaint:
     cause: str
     hint: str
     reached: bool = False
+    stranger: bool = False
 
+
+_ABOUT_HOST_KEYS = 2
+"""The first of the following: what answers cannot prove to be the host."""
 
 _WORDS: tuple[tuple[str, str, str], ...] = (
     (
@@ -215,14 +219,16 @@ def explain(endpoint: Endpoint, status: int | None, noise: str) -> Complaint:
         "forget": f"ssh-keygen -R {_known_name(endpoint)}"
         if endpoint.host_key is None
         else f"lab plan l2 host={endpoint.name}",
-        "learn": f"ssh -p {endpoint.port} {address}, and compare the key it shows"
+        "learn": f"ssh-keyscan -t ed25519 -p {endpoint.port} {address}, and compare the key with"
+        " /etc/ssh/ssh_host_ed25519_key.pub on its own console"
         if endpoint.host_key is None
         else f"lab plan l2 host={endpoint.name}",
         "login": f"ssh -v -p {endpoint.port} {address}",
     }
-    for pattern, cause, hint in _WORDS:
+    for number, (pattern, cause, hint) in enumerate(_WORDS):
         if re.search(pattern, noise):
-            return Complaint(cause.format(**words), hint.format(**words))
+            stranger = number < _ABOUT_HOST_KEYS
+            return Complaint(cause.format(**words), hint.format(**words), stranger=stranger)
     if endpoint.kind == "local":
         return Complaint(f"its shell ended (status {status})", "the same command again")
     if status == 127:  # noqa: PLR2004 (the shell's status for a missing command)

@@ -11,6 +11,8 @@ from lab.clients import shell
 from lab.errors import DriverError, Locked, TransportError
 from lab.layer import Target, Workspace
 from lab.model.plan import Action, Change
+from lab.model.undeclared import Known, Undeclared
+from layers.l3_system.drivers import surveys
 from layers.l3_system.drivers.guarded import Trial
 from layers.l3_system.kinds import guard
 from layers.l3_system.kinds.kind import Kind, Section, Step
@@ -89,6 +91,10 @@ class NativeDriver:
         target.report(f"waits for a change of another run: settled within {left} s")
         self._workspace.cancelled.wait(min(left + 1.0, 3.0))
         self._workspace.check()
+
+    def survey(self, target: Target[Spec, Inputs], known: Known) -> tuple[Undeclared, ...]:
+        """Everything on the machine that no file of the lab speaks of, in one round trip."""
+        return surveys.survey(self._shell(target), target, known)
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Carry out one change."""
@@ -196,6 +202,7 @@ class NativeDriver:
             )
         return shell.Endpoint(
             name=name,
+            kind=inputs.connection,
             address=inputs.address,
             port=inputs.port or 22,
             user=inputs.user or "",

@@ -67,7 +67,7 @@ def test_unknown_provider_kinds_are_told_with_the_known_ones() -> None:
     found = problems(GOOD, {"kind": "docker"})
     assert found == {
         ("provider", "kind"): "Value error, no provider of the kind 'docker'; "
-        "known are: memory, qemu"
+        "known are: existing, memory, qemu"
     }
     assert ("provider", "url") in problems(GOOD, {"kind": "qemu", "url": "x"})
     assert ("provider",) in problems(GOOD, {"kind": "memory", "accelerator": "kvm"})

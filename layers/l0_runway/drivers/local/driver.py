@@ -23,12 +23,13 @@ _FIRST_BOOT = _GIB  # what a new machine writes to its root disk soon
 _EMULATOR = f"qemu-system-{os.uname().machine}"
 _SYSTEM_FOLDERS = ":/usr/sbin:/sbin"  # not on an ordinary user's PATH, and fine to use
 
+_LOGIN = Tool(name="ssh", package="openssh-client", use="log in to machines")
 _RUNNING = (
     Tool(name=_EMULATOR, package="qemu-system-x86", use="run machines"),
     Tool(name="qemu-img", package="qemu-utils", use="make disks"),
     Tool(name="mkfs.vfat", package="dosfstools", use="make the seed that a machine starts with"),
     Tool(name="mcopy", package="mtools", use="make the seed that a machine starts with"),
-    Tool(name="ssh", package="openssh-client", use="log in to machines"),
+    _LOGIN,
     Tool(name="ssh-keygen", package="openssh-client", use="make the keys of machines"),
 )
 _BUILDING = (
@@ -68,7 +69,7 @@ class LocalDriver:
     def observe(self, target: Target[Spec, Inputs]) -> Observed:
         """Everything at once; about 50 ms the first time in a run, then a few."""
         needs, workspace = target.spec, self._workspace
-        machine = workspace.resource(_Looks).at(bool(needs.builds), needs.firmware)
+        machine = workspace.resource(_Looks).at(needs)
         running = _running(workspace.state / "machines" / target.host.name)
         now, later = _room(needs, workspace.state, target.host.name)
         memory_free, memory_total = _memory()
@@ -99,23 +100,25 @@ class _Looks:
 
     def __init__(self, workspace: Workspace) -> None:
         del workspace  # the machine is the same for every lab
-        self._found: dict[tuple[bool, str], _Machine] = {}
+        self._found: dict[tuple[bool, bool, str], _Machine] = {}
 
-    def at(self, builds: bool, firmware: str) -> _Machine:  # noqa: FBT001 (a key, not a switch)
+    def at(self, needs: Spec) -> _Machine:
         """Tools and firmware."""
-        key = (builds, firmware)
+        key = (needs.emulator, bool(needs.builds), needs.firmware)
         if key not in self._found:
-            self._found[key] = _look(builds, firmware)
+            self._found[key] = _look(needs)
         return self._found[key]
 
 
-def _look(builds: bool, firmware: str) -> _Machine:  # noqa: FBT001 (same)
+def _look(needs: Spec) -> _Machine:
+    builds, firmware = bool(needs.builds), needs.firmware
     path = os.environ.get("PATH", "") + _SYSTEM_FOLDERS
-    wanted = (*_RUNNING, *(_BUILDING if builds else ()))
+    running = _RUNNING if needs.emulator else (_LOGIN,)
+    wanted = (*running, *(_BUILDING if builds else ()))
     there = {tool.name: shutil.which(tool.name, path=path) for tool in wanted}
     missing = [tool for tool in wanted if there[tool.name] is None]
     places = (firmware,) if firmware else _FIRMWARE_PLACES
-    if not any(Path(place).is_file() for place in places):
+    if needs.emulator and not any(Path(place).is_file() for place in places):
         missing.append(_FIRMWARE)
     found = {name: "" for name, place in there.items() if place is not None}
     if _EMULATOR in found:
