@@ -41,7 +41,8 @@ files() {
 
 settings() {
   while read -r p v; do
-    [ ! -e "/proc/sys/$p" ] || [ "$(cat "/proc/sys/$p")" = "$v" ] || printf '%s\n' "$v" >"/proc/sys/$p"
+    [ -e "/proc/sys/$p" ] || continue
+    [ "$(cat "/proc/sys/$p")" = "$v" ] || printf '%s\n' "$v" >"/proc/sys/$p"
   done <settings
 }
 
