@@ -193,9 +193,10 @@ fi
 }
 if ! [ -d /run/systemd/system ]; then :
 elif systemctl -q is-active systemd-networkd.service; then
-  for n in NETDEVS; do ip link delete "$n" 2>/dev/null || :; done
   if [ -d /etc/netplan ] && command -v netplan >/dev/null; then netplan apply; fi
-  networkctl reload
+  # what is there already it never makes anew by itself
+  remade=; for n in NETDEVS; do ! ip link delete "$n" 2>/dev/null || remade=1; done
+  if [ "$remade" ]; then systemctl restart systemd-networkd.service; else networkctl reload; fi
   # it answers before it is done; a connection that comes in between would prove nothing
   sleep 1; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do settled && break; sleep 1; done
 elif systemctl -q is-active networking.service; then systemctl restart networking.service

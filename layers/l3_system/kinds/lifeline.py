@@ -256,5 +256,5 @@ def _saved(change: Change, login: Login) -> Lifeline:
         case "firewall":
             return Lifeline(areas)
     path = _path(kind, name)
-    link = NETDEV.fullmatch(path)
+    link = NETDEV.fullmatch(path) if change.action is not Action.CREATE else None
     return Lifeline(areas, (path, f"{_ORIGINALS}{path}"), links=(link[1],) if link else ())

@@ -51,7 +51,7 @@ def _interface(name: str, interface: Interface, network: Network) -> dict[str, A
             files |= _file(f"{port}.network", _port(port, name))
     if name in masters:
         return {**files, **_file(f"{name}.network", _port(name, masters[name]))}
-    vlans = [n for n, i in network.interfaces.items() if i.vlan is not None and i.vlan.on == name]
+    vlans = [n for n, i in network.interfaces.items() if i.vlan is not None and i.vlan.link == name]
     lines: list[tuple[str, object]] = [("DHCP", "yes" if interface.dhcp else "no")]
     lines += [("Address", a) for a in interface.address]
     lines += [("Gateway", g) for g in interface.gateway]

@@ -61,7 +61,7 @@ class Vlan(Declared):
     """A VLAN on another interface that is declared."""
 
     id: int = Field(ge=1, le=_LAST_VLAN)
-    on: InterfaceName
+    link: InterfaceName
 
 
 class Route(Declared):
@@ -119,9 +119,9 @@ class Network(Declared):
     def _joined(self) -> Self:
         ports: dict[str, str] = {}
         for name, interface in self.interfaces.items():
-            if interface.vlan is not None and interface.vlan.on not in self.interfaces:
+            if interface.vlan is not None and interface.vlan.link not in self.interfaces:
                 raise ValueError(
-                    f"{name} is a VLAN on {interface.vlan.on}: declare {interface.vlan.on} too"
+                    f"{name} is a VLAN on {interface.vlan.link}: declare {interface.vlan.link} too"
                 )
             for port in interface.bridge or ():
                 other = ports.setdefault(port, name)
