@@ -6,6 +6,7 @@ from layers.l3_system.kinds import (
     directory,
     file,
     filesystem,
+    firewall,
     group,
     hostname,
     mount,
@@ -13,6 +14,7 @@ from layers.l3_system.kinds import (
     service,
     sysctl,
     user,
+    wireguard,
 )
 from layers.l3_system.kinds.kind import Kind
 
@@ -26,7 +28,9 @@ KINDS: tuple[Kind, ...] = (
     mount,
     directory,
     file,
+    wireguard,
     sysctl,
     hostname,
+    firewall,
     service,
 )
