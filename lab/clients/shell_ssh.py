@@ -44,24 +44,27 @@ class Endpoint:
 
     Attributes:
         name: The host's name, for messages.
-        kind: ``"ssh"``, or ``"local"`` for this machine (tests, and this machine as a host).
+        kind: ``"ssh"``; ``"container"``, by ``docker exec`` (``address`` is the container's name,
+            ``engine`` where its engine is, ``""`` = the usual one); or ``"local"`` for this machine
+            (tests, and this machine as a host).
         host_key: ``"ssh-ed25519 AAAA…"``: the only key that is accepted. ``None``: the user's own
             known_hosts decides (strictly).
         identity_file: A private key to offer, or ``None`` for the user's agent and configuration.
     """
 
     name: str
-    kind: Literal["ssh", "local"] = "ssh"
+    kind: Literal["ssh", "container", "local"] = "ssh"
     address: str = ""
     port: int = 22
     user: str = ""
     host_key: str | None = None
     identity_file: str | None = None
+    engine: str = ""
 
 
 def known_hosts(endpoint: Endpoint, runtime: Path) -> Path | None:
     """The private file that holds the one accepted key; ``None`` where the user's decides."""
-    if endpoint.kind == "local" or endpoint.host_key is None:
+    if endpoint.kind != "ssh" or endpoint.host_key is None:
         return None
     mark = hashlib.sha256(f"{endpoint}".encode()).hexdigest()[:16]
     return runtime / f"known-{os.getpid()}-{mark}"
@@ -80,6 +83,8 @@ def command_line(endpoint: Endpoint, known: Path | None, *, root: bool) -> list[
     program = ["sh", "-c", _AS_ROOT, "strata", _LOOP] if root else ["sh", "-c", _LOOP]
     if endpoint.kind == "local":
         return program
+    if endpoint.kind == "container":
+        return _exec(endpoint, "root" if root else endpoint.user)
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
@@ -107,6 +112,13 @@ def command_line(endpoint: Endpoint, known: Path | None, *, root: bool) -> list[
     argv += ["-l", endpoint.user] if endpoint.user else []
     argv += ["-i", endpoint.identity_file] if endpoint.identity_file is not None else []
     return [*argv, "--", endpoint.address or endpoint.name, f"exec {shlex.join(program)}"]
+
+
+def _exec(endpoint: Endpoint, user: str) -> list[str]:
+    """No login and no sudo: the engine starts a shell as whom it is told."""
+    argv = ["docker", *(["--host", endpoint.engine] if endpoint.engine else []), "exec", "-i"]
+    argv += ["--user", user] if user else []
+    return [*argv, endpoint.address or endpoint.name, "sh", "-c", _LOOP]
 
 
 def _alias(endpoint: Endpoint) -> str:
@@ -171,6 +183,27 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+_CONTAINER_WORDS: tuple[tuple[str, str, str, bool], ...] = (
+    (r"No such container", "there is no container {address}", "{converge}", False),
+    (r"is not running", "its container does not run", "{converge}", False),
+    (r"is paused", "its container is paused", "docker unpause {address}", False),
+    (
+        r"permission denied while trying to connect",
+        "you may not use the Docker engine",
+        "sudo usermod --append --groups docker $USER, then log in again",
+        False,
+    ),
+    (
+        r"Cannot connect to the Docker daemon|error during connect",
+        "no Docker engine answers",
+        "sudo systemctl start docker",
+        False,
+    ),
+    (r'"sh": executable file not found', "it has no POSIX shell named sh", "install one", True),
+    (r"unable to find user", "it has no user {user}", "docker exec {address} getent passwd", True),
+)
+
+
 def explain(endpoint: Endpoint, status: int | None, noise: str) -> Complaint:
     """Put into words why a session ended, from its exit status and what it wrote."""
     lines = [line.strip() for line in noise.splitlines() if line.strip()]
@@ -193,6 +226,8 @@ def explain(endpoint: Endpoint, status: int | None, noise: str) -> Complaint:
         else f"lab plan l2 host={endpoint.name}",
         "login": f"ssh -v -p {endpoint.port} {address}",
     }
+    if endpoint.kind == "container":
+        return _explain_container(noise, words, status)
     for pattern, cause, hint in _WORDS:
         if re.search(pattern, noise):
             return Complaint(cause.format(**words), hint.format(**words))
@@ -202,6 +237,15 @@ def explain(endpoint: Endpoint, status: int | None, noise: str) -> Complaint:
         return Complaint("it has no POSIX shell named sh", "install one there", reached=True)
     last = lines[-1].rstrip(".") if lines else f"ssh ended (status {status})"
     return Complaint(f"the connection broke: {last}", "the same command again")
+
+
+def _explain_container(noise: str, words: dict[str, str], status: int | None) -> Complaint:
+    words = {**words, "converge": f"lab converge l2 {words['name']}"}
+    for pattern, cause, hint, reached in _CONTAINER_WORDS:
+        if re.search(pattern, noise):
+            return Complaint(cause.format(**words), hint.format(**words), reached)
+    last = words["last"].rstrip(".") or f"docker ended (status {status})"
+    return Complaint(f"the connection to its container broke: {last}", "the same command again")
 
 
 def _no_root(endpoint: Endpoint, program: str, after: list[str]) -> Complaint:

@@ -26,7 +26,9 @@ def parts(document: Document) -> tuple[Part, ...]:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
     declared = expanded(document.system, RECIPES)
-    return (Part("", driver, Spec(**declared, filesystems=document.machine.disks)),)
+    # A container has its disks mounted from outside.
+    disks = {} if document.provider.kind == "docker" else document.machine.disks
+    return (Part("", driver, Spec(**declared, filesystems=disks)),)
 
 
 def place(host: Host, inputs: Inputs) -> Place:

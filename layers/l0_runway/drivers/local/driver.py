@@ -14,8 +14,8 @@ from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Target, Workspace
 from lab.model.plan import Change
-from layers.l0_runway.drivers.local import kvm, ports
-from layers.l0_runway.spec import Inputs, Kvm, Observed, Spec, Tool
+from layers.l0_runway.drivers.local import engine, kvm, ports
+from layers.l0_runway.spec import Engine, Inputs, Kvm, Observed, Spec, TakenPort, Tool
 
 _GIB = 1 << 30
 _TEMPLATE = 3 * _GIB  # while it is built: tree, raw disk and qcow2 stand side by side
@@ -35,6 +35,16 @@ _BUILDING = (
     Tool(name="mmdebstrap", package="mmdebstrap", use="build templates"),
     Tool(name="sfdisk", package="fdisk", use="build templates"),
     Tool(name="mke2fs", package="e2fsprogs", use="build templates"),
+    Tool(name="unshare", package="util-linux", use="build templates"),
+    Tool(name="apt-config", package="apt", use="build templates"),
+)
+_CONTAINERS = (
+    Tool(name="docker", package="docker-cli", use="renew the logins of containers"),
+    Tool(name="ssh", package="openssh-client", use="log in to machines"),
+    Tool(name="ssh-keygen", package="openssh-client", use="make the keys of machines"),
+)
+_IMPORTING = (
+    Tool(name="mmdebstrap", package="mmdebstrap", use="build templates"),
     Tool(name="unshare", package="util-linux", use="build templates"),
     Tool(name="apt-config", package="apt", use="build templates"),
 )
@@ -68,10 +78,14 @@ class LocalDriver:
     def observe(self, target: Target[Spec, Inputs]) -> Observed:
         """Everything at once; about 50 ms the first time in a run, then a few."""
         needs, workspace = target.spec, self._workspace
-        machine = workspace.resource(_Looks).at(bool(needs.builds), needs.firmware)
+        containers = needs.engine is not None
+        machine = workspace.resource(_Looks).at(
+            builds=bool(needs.builds), firmware=needs.firmware, containers=containers
+        )
         running = _running(workspace.state / "machines" / target.host.name)
         now, later = _room(needs, workspace.state, target.host.name)
         memory_free, memory_total = _memory()
+        docker = None if needs.engine is None else engine.observe(workspace, needs.engine)
         asked = needs.emulator and needs.accelerator != "tcg"
         return Observed(
             needs=needs,
@@ -80,6 +94,7 @@ class LocalDriver:
             can_build=not machine.cannot_build,
             cannot_build=machine.cannot_build,
             kvm=kvm.observe(workspace.cache) if asked else Kvm(verdict="unasked"),
+            engine=docker,
             folder=str(workspace.state),
             disk_free=_free(workspace.state),
             disk_now=now,
@@ -87,8 +102,22 @@ class LocalDriver:
             # A machine that runs already has its memory, whatever is left besides.
             memory_free=memory_free + (_resident(running) if running else 0),
             memory_total=memory_total,
-            taken=ports.taken(needs.ports, running),
+            taken=self._taken(target, running, docker),
         )
+
+    def _taken(
+        self, target: Target[Spec, Inputs], running: int | None, docker: Engine | None
+    ) -> tuple[TakenPort, ...]:
+        """Wanted ports that others listen on. A container's are the engine's to listen on."""
+        wanted = target.spec.ports
+        found = ports.taken(wanted, running)
+        if docker is None or docker.problem:
+            return found
+        others, own = engine.taken(
+            self._workspace, target.spec.engine or "", target.host.name, wanted
+        )
+        told = {entry.port for entry in others} | set(own)
+        return (*others, *(entry for entry in found if entry.port not in told))
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Nothing: this layer plans no changes."""
@@ -99,28 +128,30 @@ class _Looks:
 
     def __init__(self, workspace: Workspace) -> None:
         del workspace  # the machine is the same for every lab
-        self._found: dict[tuple[bool, str], _Machine] = {}
+        self._found: dict[tuple[bool, str, bool], _Machine] = {}
 
-    def at(self, builds: bool, firmware: str) -> _Machine:  # noqa: FBT001 (a key, not a switch)
+    def at(self, *, builds: bool, firmware: str, containers: bool) -> _Machine:
         """Tools and firmware."""
-        key = (builds, firmware)
+        key = (builds, firmware, containers)
         if key not in self._found:
-            self._found[key] = _look(builds, firmware)
+            tools = [*(_CONTAINERS if containers else _RUNNING)]
+            if builds:
+                tools += _IMPORTING if containers else _BUILDING
+            places = () if containers else (firmware,) if firmware else _FIRMWARE_PLACES
+            self._found[key] = _look(tuple(tools), places, _cannot_build() if builds else "")
         return self._found[key]
 
 
-def _look(builds: bool, firmware: str) -> _Machine:  # noqa: FBT001 (same)
+def _look(tools: tuple[Tool, ...], firmware: tuple[str, ...], cannot_build: str) -> _Machine:
     path = os.environ.get("PATH", "") + _SYSTEM_FOLDERS
-    wanted = (*_RUNNING, *(_BUILDING if builds else ()))
-    there = {tool.name: shutil.which(tool.name, path=path) for tool in wanted}
-    missing = [tool for tool in wanted if there[tool.name] is None]
-    places = (firmware,) if firmware else _FIRMWARE_PLACES
-    if not any(Path(place).is_file() for place in places):
+    there = {tool.name: shutil.which(tool.name, path=path) for tool in tools}
+    missing = [tool for tool in tools if there[tool.name] is None]
+    if firmware and not any(Path(place).is_file() for place in firmware):
         missing.append(_FIRMWARE)
     found = {name: "" for name, place in there.items() if place is not None}
     if _EMULATOR in found:
         found[_EMULATOR] = _version()
-    return _Machine(tuple(missing), found, _cannot_build() if builds else "")
+    return _Machine(tuple(missing), found, cannot_build)
 
 
 def _version() -> str:
