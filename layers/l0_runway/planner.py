@@ -22,6 +22,8 @@ def parts(document: Document) -> tuple[Part, ...]:
     """One look a host."""
     if document.provider.kind == "memory":
         return (Part(name="", driver="memory", spec=Spec(emulator=False)),)
+    if document.provider.kind == "existing":
+        return (Part(name="", driver="local", spec=Spec(emulator=False)),)
     return (Part(name="", driver="local", spec=Spec.of(document)),)
 
 

@@ -37,6 +37,7 @@ LAYER = Layer(
     outputs_type=Outputs,
     parts=planner.parts,
     plan=planner.plan,
+    known=planner.known,
     predict=planner.predict,
     outputs=planner.outputs,
     drivers={"debian": _debian, "container": _container, "memory": _memory},

@@ -6,6 +6,7 @@ from lab.layer import Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.undeclared import Known, Sort
 from layers.l1_image.spec import CONTAINER, Definition, Document, Inputs, Observed, Outputs, Spec
 
 _BUILD_DEADLINE = 3600.0
@@ -40,6 +41,15 @@ def check(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ..
 def shared(target: Target[Spec, Inputs]) -> str:
     """Hosts with the same definition share one template."""
     return target.spec.name
+
+
+def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's signature)
+    """Files that the image brings besides its packages: declared ones, and those of every image."""
+    if not isinstance(part.spec, Spec):
+        return frozenset()
+    image = part.spec.image
+    added = [f"/etc/apt/*/{r.name}.*" for r in image.repositories]
+    return frozenset((Sort.FILE, path) for path in (*image.files, *added, *_OF_EVERY_IMAGE))
 
 
 def plan(
@@ -145,6 +155,17 @@ def _fields(wanted: Definition, previous: Definition | None) -> tuple[FieldDiff,
     return tuple(FieldDiff(name, before.get(name), after[name]) for name in shown)
 
 
+_OF_EVERY_IMAGE = (
+    "/etc/cloud/*",
+    "/etc/grow-root.d/*",
+    "/etc/initramfs/post-update.d/zz-esp",
+    "/etc/kernel/postinst.d/zz-esp",
+    "/etc/systemd/network/80-dhcp.network",
+    "/etc/systemd/system/*.service.d/startup.conf",
+    "/etc/systemd/system/cloud-init-local.service",
+    "/etc/systemd/system/grow-root.service",
+    "/usr/local/share/ca-certificates/*",
+)
 _SHOWN = (
     "base",
     "checksum",

@@ -15,7 +15,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -247,6 +249,17 @@ class Document(BaseModel):
 
     provider: Provider = Provider()
     image: Image | None = None
+
+    @field_validator("image")
+    @classmethod
+    def _made_from_it(cls, image: Image | None, info: ValidationInfo) -> Image | None:
+        provider = info.data.get("provider")
+        if image is not None and isinstance(provider, Provider) and provider.kind == "existing":
+            raise ValueError(
+                "the machines of this provider are there already (kind: existing): take image "
+                "out, or write image: !reset null in the host's entry"
+            )
+        return image
 
 
 class Definition(BaseModel):

@@ -29,10 +29,16 @@ def _qemu(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observed]
     return QemuDriver(workspace)
 
 
+def _existing(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observed]:
+    from layers.l2_instantiate.drivers.existing import ExistingDriver  # noqa: PLC0415 (lazy)
+
+    return ExistingDriver(workspace)
+
+
 LAYER = Layer(
     name="l2_instantiate",
     title="machine",
-    sections=("machine",),
+    sections=("machine", "existing"),
     document=spec.Document,
     spec=spec.Spec,
     inputs=spec.Inputs,
@@ -41,8 +47,9 @@ LAYER = Layer(
     plan=planner.plan,
     predict=planner.predict,
     outputs=planner.outputs,
-    drivers={"docker": _docker, "memory": _memory, "qemu": _qemu},
-    check=planner.check,
+    drivers={"docker": _docker, "existing": _existing, "memory": _memory, "qemu": _qemu},
     claims=planner.claims,
+    check=planner.check,
+    known=planner.known,
     destroyed=True,
 )

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from lab.layer import Above, Claim, Prediction
 from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.undeclared import Known, Sort
 from lab.model.units import show_size_exact
-from layers.l2_instantiate import steps
+from layers.l2_instantiate import existing, steps
 from layers.l2_instantiate.ports import LOOPBACK, Forward
-from layers.l2_instantiate.spec import ROOT, Document, Observed, Outputs, Spec
+from layers.l2_instantiate.spec import (
+    EXISTING,
+    ROOT,
+    Document,
+    Existing,
+    Observed,
+    Outputs,
+    Spec,
+)
 from layers.l2_instantiate.wanted import (
     REPLACE_ON,
     Machine,
@@ -21,14 +32,26 @@ from layers.l2_instantiate.wanted import (
 
 _UNENFORCED = "a container's disks share this machine's: their sizes are not enforced"
 
-__all__ = ["REPLACE_ON", "check", "claims", "desired", "outputs", "parts", "plan", "predict"]
+__all__ = [
+    "REPLACE_ON",
+    "check",
+    "claims",
+    "desired",
+    "known",
+    "outputs",
+    "parts",
+    "plan",
+    "predict",
+]
 
 
 def parts(document: Document) -> tuple[Part, ...]:
-    """One machine, or none where the persona declares none."""
+    """One machine, or none where the persona declares none; one that is there is always one."""
+    provider = document.provider
+    if provider.kind == EXISTING:
+        return (Part("", EXISTING, Spec(existing=document.existing or Existing())),)
     if document.machine is None:
         return ()
-    provider = document.provider
     spec = Spec(
         machine=document.machine,
         engine=provider.engine,
@@ -42,12 +65,24 @@ def parts(document: Document) -> tuple[Part, ...]:
 def claims(host: Host, part: Part) -> tuple[Claim, ...]:  # noqa: ARG001 (the protocol's signature)
     """The ports of this machine that it takes."""
     assert isinstance(part.spec, Spec)  # noqa: S101 (for the type checker)
+    if part.spec.existing is not None:
+        return ()
     return tuple(Claim(p.claim, ("machine", "ports", p.key)) for p in part.spec.machine.ports)
 
 
-def check(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ...]:  # noqa: ARG001
-    """A container has no disks that somebody could mount later."""
+def check(host: Host, part: Part) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Addresses: an existing machine needs one, and it alone may have a name for one. Mounts.
+
+    A container has no disks that somebody could mount later.
+    """
     assert isinstance(part.spec, Spec)  # noqa: S101 (for the type checker)
+    if part.spec.existing is not None:
+        return existing.problems(host, part.spec.existing)
+    try:
+        ipaddress.ip_interface(host.address or LOOPBACK)
+    except ValueError:
+        what = f"{host.address!r} is not an address: write it like 192.0.2.11/24"
+        return ((("address",), f"{what} (a name is for machines that are there already)"),)
     if part.spec.engine is None:
         return ()
     return tuple(
@@ -60,8 +95,20 @@ def check(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ..
     )
 
 
+def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's signature)
+    """Who logs in, and with which keys: a machine that is made gets both from here."""
+    assert isinstance(part.spec, Spec)  # noqa: S101 (for the type checker)
+    if part.spec.existing is not None:
+        return frozenset({(Sort.USER, part.spec.existing.user)})
+    login = part.spec.machine.login
+    keys = (word for line in login.key_lines for word in line.split())
+    return frozenset({(Sort.USER, login.user), *((Sort.KEY, word) for word in keys)})
+
+
 def plan(target: Machine, observed: Observed | None, replace_on: frozenset[str]) -> Plan:
     """The changes, in the order they are carried out: disks before the machine that boots them."""
+    if target.spec.existing is not None:
+        return existing.plan(target, observed)
     if target.absent:
         return _removal(target, observed)
     if observed is None:
@@ -75,6 +122,8 @@ def plan(target: Machine, observed: Observed | None, replace_on: frozenset[str])
 
 def predict(target: Machine, observed: Observed | None, plan: Plan) -> Prediction:
     """What will be handed up, and whether the layers above can look at it now."""
+    if target.spec.existing is not None:
+        return existing.predict(target, target.spec.existing)
     if observed is not None and observed.exists and observed.owned:
         handed = outputs(target, observed)
     else:
@@ -93,6 +142,8 @@ def predict(target: Machine, observed: Observed | None, plan: Plan) -> Predictio
 
 def outputs(target: Machine, observed: Observed) -> Outputs:
     """How to reach a machine that is there."""
+    if target.spec.existing is not None:
+        return existing.outputs(target, target.spec.existing)
     return Outputs(
         address=LOOPBACK,
         port=observed.port,

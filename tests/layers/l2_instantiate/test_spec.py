@@ -67,7 +67,7 @@ def test_unknown_provider_kinds_are_told_with_the_known_ones() -> None:
     found = problems(GOOD, {"kind": "dockr"})
     assert found == {
         ("provider", "kind"): "Value error, no provider of the kind 'dockr'; "
-        "known are: docker, memory, qemu"
+        "known are: docker, existing, memory, qemu"
     }
     assert ("provider", "url") in problems(GOOD, {"kind": "qemu", "url": "x"})
     assert ("provider",) in problems(GOOD, {"kind": "memory", "accelerator": "kvm"})

@@ -23,12 +23,13 @@ _FIRST_BOOT = _GIB  # what a new machine writes to its root disk soon
 _EMULATOR = f"qemu-system-{os.uname().machine}"
 _SYSTEM_FOLDERS = ":/usr/sbin:/sbin"  # not on an ordinary user's PATH, and fine to use
 
+_LOGIN = Tool(name="ssh", package="openssh-client", use="log in to machines")
 _RUNNING = (
     Tool(name=_EMULATOR, package="qemu-system-x86", use="run machines"),
     Tool(name="qemu-img", package="qemu-utils", use="make disks"),
     Tool(name="mkfs.vfat", package="dosfstools", use="make the seed that a machine starts with"),
     Tool(name="mcopy", package="mtools", use="make the seed that a machine starts with"),
-    Tool(name="ssh", package="openssh-client", use="log in to machines"),
+    _LOGIN,
     Tool(name="ssh-keygen", package="openssh-client", use="make the keys of machines"),
 )
 _BUILDING = (
@@ -40,7 +41,7 @@ _BUILDING = (
 )
 _CONTAINERS = (
     Tool(name="docker", package="docker-cli", use="renew the logins of containers"),
-    Tool(name="ssh", package="openssh-client", use="log in to machines"),
+    _LOGIN,
     Tool(name="ssh-keygen", package="openssh-client", use="make the keys of machines"),
 )
 _IMPORTING = (
@@ -78,10 +79,7 @@ class LocalDriver:
     def observe(self, target: Target[Spec, Inputs]) -> Observed:
         """Everything at once; about 50 ms the first time in a run, then a few."""
         needs, workspace = target.spec, self._workspace
-        containers = needs.engine is not None
-        machine = workspace.resource(_Looks).at(
-            builds=bool(needs.builds), firmware=needs.firmware, containers=containers
-        )
+        machine = workspace.resource(_Looks).at(needs)
         running = _running(workspace.state / "machines" / target.host.name)
         now, later = _room(needs, workspace.state, target.host.name)
         memory_free, memory_total = _memory()
@@ -128,30 +126,34 @@ class _Looks:
 
     def __init__(self, workspace: Workspace) -> None:
         del workspace  # the machine is the same for every lab
-        self._found: dict[tuple[bool, str, bool], _Machine] = {}
+        self._found: dict[tuple[bool, bool, bool, str], _Machine] = {}
 
-    def at(self, *, builds: bool, firmware: str, containers: bool) -> _Machine:
+    def at(self, needs: Spec) -> _Machine:
         """Tools and firmware."""
-        key = (builds, firmware, containers)
+        key = (needs.emulator, needs.engine is not None, bool(needs.builds), needs.firmware)
         if key not in self._found:
-            tools = [*(_CONTAINERS if containers else _RUNNING)]
-            if builds:
-                tools += _IMPORTING if containers else _BUILDING
-            places = () if containers else (firmware,) if firmware else _FIRMWARE_PLACES
-            self._found[key] = _look(tuple(tools), places, _cannot_build() if builds else "")
+            self._found[key] = _look(needs)
         return self._found[key]
 
 
-def _look(tools: tuple[Tool, ...], firmware: tuple[str, ...], cannot_build: str) -> _Machine:
+def _tools(needs: Spec) -> tuple[Tool, ...]:
+    if needs.engine is not None:
+        return (*_CONTAINERS, *(_IMPORTING if needs.builds else ()))
+    return (*(_RUNNING if needs.emulator else (_LOGIN,)), *(_BUILDING if needs.builds else ()))
+
+
+def _look(needs: Spec) -> _Machine:
+    firmware = needs.firmware
     path = os.environ.get("PATH", "") + _SYSTEM_FOLDERS
-    there = {tool.name: shutil.which(tool.name, path=path) for tool in tools}
-    missing = [tool for tool in tools if there[tool.name] is None]
-    if firmware and not any(Path(place).is_file() for place in firmware):
+    there = {tool.name: shutil.which(tool.name, path=path) for tool in _tools(needs)}
+    missing = [tool for tool in _tools(needs) if there[tool.name] is None]
+    places = (firmware,) if firmware else _FIRMWARE_PLACES
+    if needs.emulator and not any(Path(place).is_file() for place in places):
         missing.append(_FIRMWARE)
     found = {name: "" for name, place in there.items() if place is not None}
     if _EMULATOR in found:
         found[_EMULATOR] = _version()
-    return _Machine(tuple(missing), found, cannot_build)
+    return _Machine(tuple(missing), found, _cannot_build() if needs.builds else "")
 
 
 def _version() -> str:
