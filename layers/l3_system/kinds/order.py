@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from layers.l3_system.kinds import (
+    absent,
     directory,
+    edit,
     file,
     filesystem,
     firewall,
     group,
     hostname,
+    link,
     mount,
     package,
     service,
@@ -29,6 +32,9 @@ KINDS: tuple[Kind, ...] = (
     directory,
     file,
     wireguard,
+    link,
+    absent,
+    edit,
     sysctl,
     hostname,
     firewall,
