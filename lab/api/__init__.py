@@ -7,5 +7,6 @@ from lab.api.facade import Lab
 from lab.api.saved import SavedPlan
 from lab.api.standing import HostStatus, LayerStatus, Standing
 from lab.engine import Approval
+from lab.engine.survey import SurveyReport
 
-__all__ = ["Approval", "HostStatus", "Lab", "LayerStatus", "SavedPlan", "Standing"]
+__all__ = ["Approval", "HostStatus", "Lab", "LayerStatus", "SavedPlan", "Standing", "SurveyReport"]

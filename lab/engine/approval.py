@@ -68,6 +68,8 @@ class Approval:
 
     def _check_same(self, host: Host, key: Key, plan: Plan) -> None:
         approved = (self.only or {}).get(key, Plan())
+        if approved.open:
+            return
         by_another = key[0] != host.name  # and so it may be done already
         more = [
             c for c in plan.changes if not any(_covers(a, c, approved) for a in approved.changes)
@@ -98,5 +100,5 @@ def _covers(approved: Change, actual: Change, plan: Plan) -> bool:
         return False
     if {approved.action, actual.action} - {Action.CREATE, Action.UPDATE}:
         return False
-    wanted = {f.field: f.after for f in approved.fields}
-    return all(f.field in wanted and wanted[f.field] == f.after for f in actual.fields)
+    wanted = {f.field: f.told for f in approved.fields}
+    return all(f.field in wanted and wanted[f.field] == f.told for f in actual.fields)

@@ -65,16 +65,22 @@ class Reader(Protocol):
         """The file, and the folder it stands in with all its files."""
         ...
 
+    def folder(self, value: str, within: str, elsewhere: tuple[str, ...] = ()) -> LabTree:
+        """The folder ``within/value`` beside that file or in the lab, with all its files.
+
+        Otherwise the one of that name in a folder ``elsewhere`` on this machine (``~`` is the
+        home): its path is absolute then, and its files are not read.
+        """
+        ...
+
 
 def _read(value: Any, info: ValidationInfo) -> LabFile:
     if isinstance(value, LabFile):
         return value
     if not isinstance(value, str):
         raise ValueError("the name of a file is a string")  # noqa: TRY004 (pydantic wants ValueError)
-    if info.context is None:
-        return LabFile(path=str(value), content=b"")
-    reader: Reader = info.context["reader"]
-    return reader.file(value)
+    reader: Reader | None = (info.context or {}).get("reader")
+    return LabFile(path=str(value), content=b"") if reader is None else reader.file(value)
 
 
 File = Annotated[
@@ -99,9 +105,9 @@ def _read_tree(value: Any, info: ValidationInfo) -> LabProject:
         return value
     if not isinstance(value, str):
         raise ValueError("the name of a file is a string")  # noqa: TRY004
-    if info.context is None:
+    reader: Reader | None = (info.context or {}).get("reader")
+    if reader is None:
         return LabProject(LabFile(str(value), b""), LabTree("", ()))
-    reader: Reader = info.context["reader"]
     return LabProject(*reader.tree_of(value))
 
 

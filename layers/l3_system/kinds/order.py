@@ -8,6 +8,7 @@ from layers.l3_system.kinds import (
     edit,
     file,
     filesystem,
+    firewall,
     group,
     hostname,
     link,
@@ -16,6 +17,7 @@ from layers.l3_system.kinds import (
     service,
     sysctl,
     user,
+    wireguard,
 )
 from layers.l3_system.kinds.kind import Kind
 
@@ -29,10 +31,12 @@ KINDS: tuple[Kind, ...] = (
     mount,
     directory,
     file,
+    wireguard,
     link,
     absent,
     edit,
     sysctl,
     hostname,
+    firewall,
     service,
 )

@@ -10,7 +10,8 @@ from lab.clients.shell import Endpoint, Reply, Shell, shells
 from lab.errors import DriverError, TransportError
 from lab.layer import Target, Workspace
 from lab.model.plan import Action, Change
-from layers.l4_workload import drift, health
+from lab.model.undeclared import Known, Undeclared
+from layers.l4_workload import drift, health, survey
 from layers.l4_workload.imagebuild import ImageShelf
 from layers.l4_workload.remote import deployment, logs, probe
 from layers.l4_workload.spec import Container, Inputs, Observed, Record, Workload
@@ -39,6 +40,27 @@ class ComposeDriver:
         if observed.record is None and not observed.containers:
             return None
         return observed
+
+    def survey(self, target: WorkloadTarget, known: Known) -> tuple[Undeclared, ...]:  # noqa: ARG002
+        """What the engine has that belongs to no workload of this host; one round trip."""
+        target.report("looks at the whole engine")
+        doing = "look at the container engine"
+        reply = self._shell(target).run(
+            survey.script(), doing=doing, deadline=survey.DEADLINE, check=False
+        )
+        try:
+            engine = survey.read(reply.text)
+        except ValueError:
+            engine = None
+        if engine is None:
+            why = reply.lines[-1] if reply.lines else "its answer is cut short"
+            raise DriverError(
+                f"Unable to {doing} on {target.host.name}: {why.strip().rstrip('.')}.",
+                status=reply.status,
+                lines=reply.lines,
+            )
+        declared = {part.name for part in target.host.parts.get("l4_workload", ())}
+        return survey.undeclared(engine, declared)
 
     def apply(self, target: WorkloadTarget, change: Change) -> None:
         """Deploy it, or take it away. What is already done is not done again."""
@@ -186,6 +208,7 @@ class ComposeDriver:
             )
         endpoint = Endpoint(
             name=target.host.name,
+            kind=inputs.connection,
             address=inputs.address,
             port=inputs.port or 22,
             user=inputs.user or "",
@@ -253,6 +276,8 @@ def _place(target: WorkloadTarget) -> str | None:
     forwarded = inputs.endpoints.get(str(check.port))
     if forwarded is not None:
         return forwarded
+    if inputs.connection == "local":
+        return f"127.0.0.1:{check.port}"
     outside = inputs.address is not None and inputs.address not in _HERE
     return f"{inputs.address}:{check.port}" if outside else None
 
