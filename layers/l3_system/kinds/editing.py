@@ -46,7 +46,8 @@ class Edit:
 def edited(text: str, edits: Iterable[Edit]) -> str:
     """The text with every edit made; made already, it stays as it is."""
     lines = _LINE.findall(text)
-    end = "\r\n" if 2 * sum(line.endswith("\r\n") for line in lines) > len(lines) else "\n"
+    crlf = sum(line.endswith("\r\n") for line in lines)
+    end = "\r\n" if crlf and 2 * crlf >= len(lines) else "\n"
     for edit in edits:
         if edit.comment:
             _block(lines, edit, end)

@@ -115,7 +115,9 @@ def compare(name: str, view: View) -> Change | Blocker | None:
     if before["enabled"] is None:
         before["enabled"] = fields["enabled"]
     diffs = [
-        FieldDiff(f, before[f], v) for f, v in {"masked": False, **fields}.items() if before[f] != v
+        FieldDiff(f, before[f], v)
+        for f, v in {**fields, "masked": fields.get("masked", False)}.items()
+        if before[f] != v
     ]
     verb, reason = "", ""
     if before["state"] == fields["state"] == "running":

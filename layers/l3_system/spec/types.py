@@ -20,7 +20,7 @@ from lab.model.secret import Secret, named
 
 _USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
 _PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+$")
-_UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+$")
+UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+$")
 UNIT_TYPES = (
     ".service",
     ".socket",
@@ -85,7 +85,7 @@ def _package(value: str) -> str:
 
 
 def _unit(value: str) -> str:
-    if not _UNIT.match(value):
+    if not UNIT.match(value):
         raise ValueError(f"{value!r} is not a service's name")
     return value
 

@@ -250,14 +250,14 @@ def test_lines_and_blocks_are_made_mended_and_taken_out(machine):
     assert machine.run("stat -c '%a %G' /root/c; getent hosts nas; cat /root/fresh/new") == (
         "640 daemon\n10.9.9.9        nas\nb"
     )
-    machine.run("sed -i 's/^Port.*/Port 1/; s/^one/ONE/' /root/c; echo mine >>/root/c")
+    machine.run("sed -i 's/^Port 2222/Port 1/; s/^one/ONE/; 1i mine' /root/c")
     plan = machine.plan(system)
     (change,) = plan.changes
     assert {"-Port 1", "+Port 2222", "-ONE", "+one"} <= {
         line.rstrip("\r") for line in change.fields[0].text.splitlines()
     }
     machine.converge(system)
-    assert self_bytes(machine, "/root/c") == (made + "mine\n").encode()
+    assert self_bytes(machine, "/root/c") == ("mine\n" + made).encode()
     less = {**system, "lines": {"/root/c": {"odd": "it's $HOME \\ `id`"}}}
     machine.converge(less)
     machine.run("sed -i '/^mine/d' /root/c")
@@ -392,7 +392,8 @@ def test_masked_and_back(machine, counting):
     system = counted()
     machine.converge(system)
     machine.run(
-        "mkdir -p /run/systemd/system; cp /etc/systemd/system/counts.service /usr/lib/systemd/system/twin.service; systemctl daemon-reload; systemctl enable --now twin"
+        "cd /usr/lib/systemd/system; cp /etc/systemd/system/counts.service twin.service\n"
+        "systemctl daemon-reload; systemctl enable -q --now twin"
     )
     masked = {**system, "services": {**system["services"], "twin": {"masked": True}}}
     machine.converge(masked)
