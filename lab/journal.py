@@ -24,6 +24,7 @@ from typing import Any, TextIO
 
 from lab.errors import LabError, Locked
 from lab.events import to_json
+from lab.masking import mask
 from lab.model.outcome import PartReport
 
 VERSION = 1
@@ -219,7 +220,7 @@ class Journal:
         """Record that a change starts, before it does; returns its number."""
         return self._write(
             "INSERT INTO change (run,host,layer,part,action,what,started) VALUES (?,?,?,?,?,?,?)",
-            (run, *key, action, what, time.time()),
+            (run, *key, action, mask(what), time.time()),
         )
 
     def end_change(self, number: int, *, ok: bool) -> None:

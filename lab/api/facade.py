@@ -19,7 +19,7 @@ from lab.api.selector import select
 from lab.api.standing import HostStatus, standings
 from lab.config import Inventory, find_root, load
 from lab.engine import JOBS, Approval, Engine
-from lab.engine.digests import Digests
+from lab.engine.digests import Digests, digest_of
 from lab.engine.protocol import Options
 from lab.engine.survey import SurveyReport
 from lab.errors import ConfigError, LabError, PlanError, Problem, Stale
@@ -27,7 +27,6 @@ from lab.journal import Journal, RunRecord
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
 from lab.model.outcome import Finding, Level, RunReport
-from lab.model.plan import digest
 from layers import LAYERS
 
 
@@ -323,7 +322,7 @@ class Lab:
 
     def _sources(self, hosts: tuple[Host, ...]) -> str:
         digests = Digests()
-        return digest(
+        return digest_of(
             [
                 [h.name, h.address, h.vars, *(digests.of(h, layer.name) for layer in self.layers)]
                 for h in hosts
@@ -339,7 +338,7 @@ class Lab:
             layer = next((k for k in self.layers if k.name == thing.layer), None)
             if layer is None:
                 raise LabError(f"Unable to destroy {thing.host}: no layer {thing.layer} is known.")
-            spec = layer.spec.model_validate_json(thing.spec)
+            spec = layer.spec.model_validate_json(thing.spec, context=self.inventory.context)
             known = hosts.setdefault(thing.host, Host(thing.host, thing.persona, thing.provider))
             parts = {**known.parts, thing.layer: (Part(thing.part, thing.driver, spec),)}
             hosts[thing.host] = replace(known, parts=parts)

@@ -103,6 +103,8 @@ def _layer(host: Host, layer: Layer, records: list[PartRecord], digests: Digests
     if not Outcome(worst.outcome).is_good:
         waiting = {Outcome.BLOCKED, Outcome.UNREACHABLE, Outcome.INTERRUPTED}
         standing = Standing.UNKNOWN if Outcome(worst.outcome) in waiting else Standing.FAILED
+        if Outcome(worst.outcome) is Outcome.REVERTED:
+            standing = Standing.REVERTED
         return LayerStatus(layer.name, standing, at, worst.outcome)
     current = digests.of(host, layer.name)
     same = len(own) == len(names) and all(r.spec == current for r in own)

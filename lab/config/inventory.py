@@ -21,8 +21,10 @@ from lab.layer import Layer
 from lab.model.accepted import Acceptance, AcceptedFile
 from lab.model.declared import DNS_NAME, NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
 from lab.model.host import Host, Part
+from lab.model.secret import NoSecrets, Secrets
 
 HOST_KEYS = frozenset(HostEntry.model_fields)
+OVERLAID = frozenset({"lifecycle", "vars"})
 PERSONA_KEYS = frozenset(Persona.model_fields)
 
 
@@ -38,6 +40,8 @@ class Inventory:
         providers: Provider name to its kind.
         documents: Host name to its merged tree, for ``lab show``.
         accepted: What may be on the machines undeclared.
+        lab: The tree of ``lab.yaml``.
+        secrets: Where the values of its secrets come from.
     """
 
     name: str
@@ -47,6 +51,13 @@ class Inventory:
     providers: Mapping[str, str]
     documents: Mapping[str, Node] = field(repr=False, default_factory=dict)
     accepted: tuple[Acceptance, ...] = ()
+    lab: Node | None = field(repr=False, default=None)
+    secrets: Secrets = field(repr=False, default_factory=NoSecrets)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """For validating a spec that the ledger holds: its secrets keep their way to the value."""
+        return {"secrets": self.secrets}
 
 
 def find_root(start: Path) -> Path:
@@ -58,22 +69,25 @@ def find_root(start: Path) -> Path:
     raise ConfigError([Problem("lab.yaml", f"not found in {start} or any folder above it")])
 
 
-def load(root: Path, layers: Sequence[Layer]) -> Inventory:
-    """Read and validate the whole lab.
+def load(root: Path, layers: Sequence[Layer], secrets: Secrets | None = None) -> Inventory:
+    """Read and validate the whole lab; ``secrets`` is where their values will come from.
 
-    Raises ConfigError with every mistake in every file, in file order. Touches nothing.
+    Raises ConfigError with every mistake in every file, in file order. Touches nothing, and
+    decrypts nothing.
     """
-    return _Loading(root, tuple(layers)).run()
+    return _Loading(root, tuple(layers), secrets or NoSecrets()).run()
 
 
 class _Loading:
     """One loading of one lab; collects problems until the end."""
 
-    def __init__(self, root: Path, layers: tuple[Layer, ...]) -> None:
+    def __init__(self, root: Path, layers: tuple[Layer, ...], secrets: Secrets) -> None:
         self.root = root
         self.layers = layers
+        self.secrets = secrets
         self.problems: list[Problem] = []
         self.reader = LabReader(root)
+        self.context = {"reader": self.reader, "secrets": secrets}
         self.sections = {s for layer in layers for s in layer.sections}
         self.personas: dict[str, Node] = {}
         self.broken: set[str] = set()  # persona files that are there and say nothing
@@ -110,6 +124,8 @@ class _Loading:
             providers={k: str(v.get("kind", "")) for k, v in entry.providers.items()},
             documents=documents,
             accepted=fine,
+            lab=lab_tree,
+            secrets=self.secrets,
         )
 
     def _tell(self, place: Place | str, what: str) -> None:
@@ -121,11 +137,15 @@ class _Loading:
         if node is not None and not isinstance(node.value, dict):
             self._tell(node.place, "a mapping (key: value) is expected here")
             return None
+        for secret in node.secrets if node is not None else ():
+            problem = self.secrets.problem(secret.value.name) if secret.value.name else None
+            if problem is not None:
+                self._tell(secret.place, problem)
         return node
 
     def _validate(self, model: type[BaseModel], plain: Any, tree: Node) -> Any:
         try:
-            return model.model_validate(plain, context={"reader": self.reader})
+            return model.model_validate(plain, context=self.context)
         except ValidationError as error:
             self.problems += problems_of(error, model, tree)
             return None
@@ -230,7 +250,7 @@ class _Loading:
         provider = self._provider_of(said, node, entry, lab)
         if persona is None or provider is None or entry is None:
             return None
-        overlay = without(node, HOST_KEYS - {"lifecycle", "vars"})
+        overlay = without(node, HOST_KEYS - OVERLAID)
         merged = merge(persona, overlay)
         parts = self._parts_of(merged, provider)
         if parts is None:
@@ -247,8 +267,9 @@ class _Loading:
             vars={**entry.vars, **settings.vars, **said.vars},
             parts=parts,
         )
+        own_keys = [k for k in node.value if k in HOST_KEYS - OVERLAID]
         document = Node(
-            {**merged.value, **{k: node.value[k] for k in node.value if k in HOST_KEYS}},
+            {**merged.value, **{k: node.value[k] for k in own_keys}},
             place,
             {**merged.keys, **node.keys},
         )
@@ -258,7 +279,7 @@ class _Loading:
         known = self._settings.get(id(persona))
         if known is None:
             own = {k: v.plain() for k, v in persona.value.items() if k in PERSONA_KEYS}
-            known = Persona.model_validate(own)
+            known = Persona.model_validate(own, context=self.context)
             self._settings[id(persona)] = known
         return known
 
@@ -347,7 +368,7 @@ class _Loading:
                 sections = {s: persona.get(s) for s in layer.sections}
                 tree = _document_tree(sections, persona)
                 try:
-                    layer.document.model_validate(tree.plain(), context={"reader": self.reader})
+                    layer.document.model_validate(tree.plain(), context=self.context)
                 except ValidationError as error:
                     self.problems += problems_of(error, layer.document, tree, partial=True)
 

@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import BaseModel
+
 from lab import events
 from lab.config import Inventory
 from lab.engine.approval import Approval, Key
@@ -295,6 +297,11 @@ class _Run:
     def owned(self, host: str, layer: str) -> tuple[Owned, ...]:
         """The ledger's entries for one layer of a host."""
         return tuple(self._owned.get((host, layer), ()))
+
+    def recorded(self, layer: Layer, spec: str) -> BaseModel:
+        """A spec as the ledger holds it."""
+        context = self._engine.inventory.context
+        return layer.spec.model_validate_json(spec, context=context)
 
     def own(self, thing: Owned) -> None:
         """Enter it, if that says anything new."""

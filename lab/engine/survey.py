@@ -80,7 +80,7 @@ class SurveyWalk(Walk):
             return
         plan, observed = self._look(layer, item, target)
         prediction = layer.predict(target, observed, plan)
-        handed = dict(prediction.outputs)
+        handed = prediction.outputs.model_dump()
         self.handed.update(handed)
         if "address" not in handed:
             return  # what is wrong below a machine that runs is no reason not to look at it

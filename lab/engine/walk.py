@@ -10,7 +10,7 @@ from typing import Any
 from lab import events, faults
 from lab.engine.protocol import Run
 from lab.engine.record import Recorder, Seen, failure_of
-from lab.errors import Interrupted, LabError, NotConverged, TransportError
+from lab.errors import Interrupted, LabError, NotConverged, Reverted, TransportError
 from lab.journal import Owned
 from lab.layer import Above, Batching, Layer, Target
 from lab.model.host import Host, Part
@@ -84,7 +84,7 @@ class Walk:
         names = {part.name for part in declared}
         if layer.prune_parts or absent:
             items += [
-                Item(Part(o.part, o.driver, layer.spec.model_validate_json(o.spec)), absent=True)
+                Item(Part(o.part, o.driver, self.run.recorded(layer, o.spec)), absent=True)
                 for o in self.run.owned(self.host.name, layer.name)
                 if o.part not in names
             ]
@@ -131,6 +131,8 @@ class Walk:
             outcome = Outcome.FAILED
             if isinstance(error, Interrupted):
                 outcome = Outcome.INTERRUPTED
+            elif isinstance(error, Reverted):
+                outcome = Outcome.REVERTED
             elif isinstance(error, TransportError) and not seen.applied:
                 outcome = Outcome.UNREACHABLE
             elif seen.refused:
@@ -189,7 +191,7 @@ class Walk:
         key = layer.shared(target)
         plan, observed = self._look(layer, item, target)
         prediction = layer.predict(target, observed, plan)
-        self.handed.update(prediction.outputs)
+        self.handed.update(prediction.outputs.model_dump())
         maker = self.run.maker(layer, self.host, key)
         if plan.changes and maker != self.host.name:
             plan = replace(plan, changes=(), notes=(*plan.notes, f"made once, with {maker}"))
@@ -226,7 +228,7 @@ class Walk:
                 seen.outcome = Outcome.CHANGED
         self._settle(layer, item, observed)
         if not item.absent:
-            self.handed.update(layer.outputs(target, observed))
+            self.handed.update(layer.outputs(target, observed).model_dump())
         return Above.AS_IS
 
     def _planned(self, layer: Layer, item: Item, plan: Plan) -> None:

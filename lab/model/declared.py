@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from lab.model.secret import Vars
 from lab.model.units import Duration
 
 NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
@@ -46,7 +47,7 @@ class Persona(_Declared):
     purpose: str = Field("", description="what hosts of this persona are for, in a sentence")
     extends: tuple[str, ...] = Field((), description="personas this one builds on, first to last")
     tags: tuple[Name, ...] = ()
-    vars: dict[str, Any] = Field({}, description="free values for templates")
+    vars: Vars = Field({}, description="free values for templates")
     protect: bool = Field(False, description="nothing may be destroyed, whatever the flags say")
     lifecycle: Lifecycle = Lifecycle()
 
@@ -63,7 +64,7 @@ class HostEntry(_Declared):
     )
     after: tuple[str, ...] = Field((), description="hosts that are converged before this one")
     tags: tuple[Name, ...] = ()
-    vars: dict[str, Any] = {}
+    vars: Vars = {}
     protect: bool = False
     lifecycle: Lifecycle = Lifecycle()
 
@@ -75,8 +76,8 @@ class LabEntry(_Declared):
     providers: dict[Name, dict[str, Any]] = Field(
         description="where machines come from: a name and its kind"
     )
-    capture: dict[str, Any] = Field({}, description="where captures are kept")
-    vars: dict[str, Any] = Field({}, description="free values for every template")
+    capture: Vars = Field({}, description="where captures are kept")
+    vars: Vars = Field({}, description="free values for every template")
 
 
 class HostsFile(_Declared):

@@ -178,7 +178,7 @@ class Existing(_Declared):
         default=None, description="a private key on this machine; left out: as ssh itself finds one"
     )
     sudo_password: SecretText | None = Field(
-        default=None, exclude=True, description="where sudo asks for one"
+        default=None, description="where sudo asks for one"
     )
 
     @field_validator("user")

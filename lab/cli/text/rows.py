@@ -37,6 +37,7 @@ _STYLE = {
     Outcome.CHANGED: "yellow",
     Outcome.PENDING: "yellow",
     Outcome.FAILED: "bold red",
+    Outcome.REVERTED: "bold red",
     Outcome.BLOCKED: "red",
     Outcome.UNREACHABLE: "magenta",
     Outcome.INTERRUPTED: "magenta",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, InstanceOf, field_validator
 
 from lab.model.baseline import Baseline
+from lab.model.secret import Secret
 from lab.model.units import parse_size
 from layers.l3_system.spec.accounts import Accounts, Group, User
 from layers.l3_system.spec.connection import Connection
@@ -88,6 +89,7 @@ class Inputs(BaseModel):
     host_key: str | None = None
     identity_file: str | None = None
     connection: Literal["ssh", "local"] = "ssh"
+    sudo_password: InstanceOf[Secret] | None = None
     baseline: Baseline | None = None
 
 

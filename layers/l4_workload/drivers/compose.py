@@ -214,6 +214,7 @@ class ComposeDriver:
             user=inputs.user or "",
             host_key=inputs.host_key,
             identity_file=inputs.identity_file,
+            sudo_password=inputs.sudo_password,
         )
         return self._workspace.resource(shells).to(endpoint)
 
