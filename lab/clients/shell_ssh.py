@@ -32,6 +32,9 @@ _LOOP = (
     'head -c "$z" | { ( eval "$s" ); r=$?; cat >/dev/null; exit "$r"; }; r=$?; fi; '
     'echo; echo "$n $r"; { echo; echo "$n $r"; } >&2; done; exit 0'
 )
+# ssh's first choice resists quantum computers, and costs older clients 70 ms of processor time a
+# login. What never leaves this machine is not recorded on the way; the rest stays on the list.
+_QUICK_EXCHANGE = "^curve25519-sha256"
 _LACKS = "strata-lacks"
 
 
@@ -110,11 +113,18 @@ def command_line(
         options["ControlPath"] = "none"  # one that is open already was checked by other rules
     if endpoint.identity_file is not None:
         options["IdentitiesOnly"] = "yes"
+    if _stays_here(endpoint.address):
+        options["KexAlgorithms"] = _QUICK_EXCHANGE
     argv = ["ssh", *(f"-o{name}={value}" for name, value in options.items())]
     argv += ["-p", str(endpoint.port)] if endpoint.port != 22 or known is not None else []  # noqa: PLR2004 (ssh's own default)
     argv += ["-l", endpoint.user] if endpoint.user else []
     argv += ["-i", endpoint.identity_file] if endpoint.identity_file is not None else []
     return [*argv, "--", endpoint.address or endpoint.name, f"exec {shlex.join(program)}"]
+
+
+def _stays_here(address: str) -> bool:
+    """Whether nothing of the connection leaves this machine (its own guests and containers)."""
+    return address in {"localhost", "::1"} or address.startswith("127.")
 
 
 def _alias(endpoint: Endpoint) -> str:

@@ -39,9 +39,9 @@ class Inventory:
         personas: Persona name to its purpose.
         providers: Provider name to its kind.
         documents: Host name to its merged tree, for ``lab show``.
-        accepted: What may be on the machines undeclared.
         lab: The tree of ``lab.yaml``.
         secrets: Where the values of its secrets come from.
+        accepted: What may be on the machines undeclared.
     """
 
     name: str
@@ -50,7 +50,6 @@ class Inventory:
     personas: Mapping[str, str]
     providers: Mapping[str, str]
     documents: Mapping[str, Node] = field(repr=False, default_factory=dict)
-    accepted: tuple[Acceptance, ...] = ()
     lab: Node | None = field(repr=False, default=None)
     secrets: Secrets = field(repr=False, default_factory=NoSecrets)
 
@@ -58,6 +57,8 @@ class Inventory:
     def context(self) -> dict[str, Any]:
         """For validating a spec that the ledger holds: its secrets keep their way to the value."""
         return {"secrets": self.secrets}
+
+    accepted: tuple[Acceptance, ...] = ()
 
 
 def find_root(start: Path) -> Path:
@@ -123,9 +124,9 @@ class _Loading:
             personas=self.purposes,
             providers={k: str(v.get("kind", "")) for k, v in entry.providers.items()},
             documents=documents,
-            accepted=fine,
             lab=lab_tree,
             secrets=self.secrets,
+            accepted=fine,
         )
 
     def _tell(self, place: Place | str, what: str) -> None:

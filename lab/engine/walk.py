@@ -190,6 +190,8 @@ class Walk:
         target = self._target(layer, item)
         key = layer.shared(target)
         plan, observed = self._look(layer, item, target)
+        if layer.stacked and self._is_pending(layer):
+            plan = replace(plan, predicted=True, open=True)
         prediction = layer.predict(target, observed, plan)
         self.handed.update(prediction.outputs.model_dump())
         maker = self.run.maker(layer, self.host, key)
@@ -202,6 +204,10 @@ class Walk:
         elif plan.changes:
             seen.outcome = Outcome.PENDING
         return prediction.above
+
+    def _is_pending(self, layer: Layer) -> bool:
+        """Whether an earlier part of the layer has something to do."""
+        return any(r.plan.changes for r in self.reports if r.layer == layer.name)
 
     def _converge_part(self, layer: Layer, item: Item, seen: Seen) -> Above:
         target = self._target(layer, item)

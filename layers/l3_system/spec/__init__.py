@@ -88,8 +88,8 @@ class Inputs(BaseModel):
     user: str | None = None
     host_key: str | None = None
     identity_file: str | None = None
-    connection: Literal["ssh", "local"] = "ssh"
     sudo_password: InstanceOf[Secret] | None = None
+    connection: Literal["ssh", "local"] = "ssh"
     baseline: Baseline | None = None
 
 
