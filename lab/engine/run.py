@@ -23,7 +23,7 @@ from lab.engine.survey import SurveyReport, SurveyWalk, accepted
 from lab.engine.unused import plan_unused, prune_unused
 from lab.engine.walk import Walk
 from lab.journal import Journal, Owned, commit_of, locked
-from lab.layer import Driver, Layer, Target, Workspace
+from lab.layer import Described, Driver, Layer, Target, Workspace
 from lab.model.host import Host
 from lab.model.outcome import Failure, PartReport, RunReport
 from lab.model.plan import Change
@@ -92,7 +92,19 @@ class Engine:
         found, unused = accepted(hosts, seen, self.inventory.accepted)
         for host, things in found.items():
             self.journal.keep_score(host, score(things), sum(not t.accepted for t in things))
-        return SurveyReport(run.report(), found, unused)
+        absent = tuple(name for name, w in walks.items() if w.absent)
+        return SurveyReport(run.report(), found, absent, unused)
+
+    def describe(
+        self, host: Host, listen: events.Listener = events.ignore
+    ) -> tuple[RunReport, tuple[Described, ...]]:
+        """What a machine is like, layer by layer, as personas would declare it. Changes nothing."""
+        run = _Run(self, "adopt", [host], Options(len(self.layers) - 1), Approval(), listen)
+        walk = SurveyWalk(run, host)
+        with run.told():
+            walk.describe()
+            run.take({host.name: walk})
+        return run.report(), walk.described
 
     def converge(
         self,

@@ -193,7 +193,7 @@ class Walk:
         if layer.stacked and self._is_pending(layer):
             plan = replace(plan, predicted=True, open=True)
         prediction = layer.predict(target, observed, plan)
-        self.handed.update(prediction.outputs)
+        self.handed.update(prediction.outputs.model_dump())
         maker = self.run.maker(layer, self.host, key)
         if plan.changes and maker != self.host.name:
             plan = replace(plan, changes=(), notes=(*plan.notes, f"made once, with {maker}"))
@@ -234,7 +234,7 @@ class Walk:
                 seen.outcome = Outcome.CHANGED
         self._settle(layer, item, observed)
         if not item.absent:
-            self.handed.update(layer.outputs(target, observed))
+            self.handed.update(layer.outputs(target, observed).model_dump())
         return Above.AS_IS
 
     def _planned(self, layer: Layer, item: Item, plan: Plan) -> None:

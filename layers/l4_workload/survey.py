@@ -106,6 +106,23 @@ def undeclared(engine: Engine, workloads: Collection[str]) -> tuple[Undeclared, 
     )
 
 
+def projects(engine: Engine) -> tuple[tuple[str, str], ...]:
+    """What runs: each Compose project with where its file lies, each container of none."""
+    found: dict[str, str] = {}
+    for container in engine.containers:
+        project = _project(container)
+        if not project:
+            found[f"container {_name(container)}"] = "it belongs to no Compose project"
+            continue
+        files = _labels(container).get("com.docker.compose.project.config_files", "")
+        where = files or "nobody knows where"
+        found[f"Compose project {project}"] = (
+            f"its file is {where}: copy it beside the persona, declare it under workloads, "
+            "then converge with --adopt"
+        )
+    return tuple(sorted(found.items()))
+
+
 def _containers(
     containers: Iterable[Mapping[str, Any]], workloads: Collection[str]
 ) -> Iterator[Undeclared]:

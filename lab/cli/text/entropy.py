@@ -8,8 +8,9 @@ from itertools import groupby
 from rich.cells import cell_len
 from rich.text import Text
 
-from lab.api import SurveyReport
-from lab.cli.text.look import Look, clean, fit, line, pad, plural, prose
+from lab.api import Adopted, SurveyReport
+from lab.cli.text.look import Look, clean, clean_lines, fit, line, pad, plural, prose
+from lab.cli.text.plans import plan_lines
 from lab.cli.text.rows import tree_lines
 from lab.model.undeclared import Sort, Undeclared, score
 from lab.model.units import show_size
@@ -32,6 +33,10 @@ def entropy_lines(
     lines: list[Text] = []
     for host, things in report.found.items():
         lines += [*_host(host, things, look, everything=everything), Text()]
+    lines += [
+        line((f"{look.signs.skip} {host}  does not exist yet", "dim")) for host in report.absent
+    ]
+    lines += [Text()] if report.absent else []
     bad = [p for p in report.run.parts if not p.outcome.is_good]
     if bad:
         lines += [*tree_lines(bad, look, titles), Text()]
@@ -107,3 +112,26 @@ def _summary(report: SurveyReport, failed: int) -> Text:
     for word in shown:
         pieces += [word, ", "]
     return line(*pieces[:-1], ".") if shown else line("No host.")
+
+
+def adopted_lines(adopted: Adopted, look: Look, titles: dict[str, str] | None = None) -> list[Text]:
+    """The files, what is in none of them, and the plan right after."""
+    width = max(cell_len(path) for path, _ in adopted.written)
+    verb = "would be written" if adopted.plan is None else "is written down"
+    lines = [line((adopted.host, "bold"), f" {verb}:")]
+    for path, what in adopted.written:
+        told = prose(what, Look(look.width - width - 4, look.signs), 0)
+        lines.append(line("  ", (pad(path, width), "cyan"), "  ", told[0].plain))
+        lines += [line(" " * (width + 4), part.plain) for part in told[1:]]
+    if adopted.left:
+        lines += [Text(), line("Not in it:")]
+        for what, why in adopted.left:
+            first, *rest = prose(
+                f"{what}: {why}", Look(look.width - 4, look.signs, wraps=look.wraps), 0
+            )
+            lines += [line("  ", first.plain), *(line("    ", text.plain) for text in rest)]
+    lines.append(Text())
+    if adopted.plan is None:
+        lines.append(line((f"{adopted.written[0][0]}:", "bold")))
+        return lines + [line("  ", text) for text in clean_lines(adopted.persona)]
+    return lines + plan_lines(adopted.plan, look, titles)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from lab.clients import shell
 from lab.errors import DriverError, Locked, TransportError
-from lab.layer import Target, Workspace
+from lab.layer import Described, Target, Workspace
 from lab.model.plan import Action, Change
 from lab.model.undeclared import Known, Undeclared
 from layers.l3_system.drivers import surveys
@@ -96,6 +96,10 @@ class NativeDriver:
     def survey(self, target: Target[Spec, Inputs], known: Known) -> tuple[Undeclared, ...]:
         """Everything on the machine that no file of the lab speaks of, in one round trip."""
         return surveys.survey(self._shell(target), target, known)
+
+    def describe(self, target: Target[Spec, Inputs], known: Known) -> Described:
+        """The machine as a persona would declare it."""
+        return surveys.describe(self._shell(target), target, known)
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Carry out one change."""

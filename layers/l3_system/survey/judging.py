@@ -56,6 +56,11 @@ class Lab:
         whole = self.baseline is not None and self.baseline.complete
         return self.baseline if self.baseline is not None and whole else Baseline()
 
+    @property
+    def services(self) -> frozenset[str]:
+        """The declared services, by the names of their units."""
+        return frozenset(unit_name(name) for name in self.spec.services)
+
     def declares(self, kind: str, name: str, facts: Facts) -> bool:
         """Declared, or on record as ours (and then it is the plan that has to tell of it)."""
         return name in self.wanted.get(kind, ()) or f"{kind} {name}" in facts.owned
@@ -114,24 +119,37 @@ def _comes_with_debian(name: str, package: Package) -> bool:
 
 
 def _files(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
+    for path, how in changed(facts, lab):
+        yield Undeclared(Sort.CONFFILE, path, how)
+    for path, file in loose(facts, lab):
+        if path not in facts.setuid:
+            yield _file(path, file, facts)
+    for path in facts.setuid:
+        if not lab.knows(Sort.FILE, path):
+            yield Undeclared(Sort.SETUID, path, "of no package")
+
+
+def changed(facts: Facts, lab: Lab) -> Iterator[tuple[str, str]]:
+    """Configuration files of packages that are not as they came: path, and how."""
     declared = lab.paths(facts)
     for path, how in facts.changed.items():
         same = path in lab.image.conffiles and how == "changed"
         if path in declared or same or lab.knows(Sort.FILE, path):
             continue
         if not _like(path, (*ordinary.FILES, *ordinary.OURS)):
-            yield Undeclared(Sort.CONFFILE, path, how)
+            yield path, how
+
+
+def loose(facts: Facts, lab: Lab) -> Iterator[tuple[str, File]]:
+    """Files that no package brought and nothing makes by itself."""
+    declared = lab.paths(facts)
     for path, file in facts.unowned.items():
         if path in declared or path in facts.managed or lab.knows(Sort.FILE, path):
             continue
-        if _ordinary(path, file) or _masked_in(lab.image, path, file):
+        if _ordinary(path, file) or _masked(lab, path, file):
             continue
-        if path in facts.changed or path in facts.setuid:
-            continue
-        yield _file(path, file, facts)
-    for path in facts.setuid:
-        if not lab.knows(Sort.FILE, path):
-            yield Undeclared(Sort.SETUID, path, "of no package")
+        if path not in facts.changed:
+            yield path, file
 
 
 def _ordinary(path: str, file: File) -> bool:
@@ -140,9 +158,11 @@ def _ordinary(path: str, file: File) -> bool:
     return file.leads_to.startswith("/etc/alternatives/")
 
 
-def _masked_in(image: Baseline, path: str, file: File) -> bool:
+def _masked(lab: Lab, path: str, file: File) -> bool:
+    """A unit that the image masks, or that is declared (as one that does not run)."""
     unit = path.rpartition("/")[2]
-    return file.leads_to == "/dev/null" and image.units.get(unit) == "masked"
+    known = lab.image.units.get(unit) == "masked" or unit in lab.services
+    return file.leads_to == "/dev/null" and known
 
 
 def _file(path: str, file: File, facts: Facts) -> Undeclared:
@@ -168,7 +188,7 @@ def _state(unit: str, facts: Facts) -> str:
 
 def _units(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     """Units of packages that somebody switched on, against what their vendor wants."""
-    declared = {unit_name(name) for name in lab.spec.services}
+    declared = lab.services
     for unit, (state, vendor) in facts.unit_files.items():
         by_hand = state == "enabled" and vendor == "disabled"
         if not by_hand and state != "transient":
@@ -234,7 +254,7 @@ def _keys(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undeclar
 
 def _ports(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     """Open to others, and of a program that no declared service started."""
-    declared = {unit_name(name) for name in lab.spec.services}
+    declared = lab.services
     for listener in facts.ports:
         unit = listener.unit
         if listener.address.startswith(_LOOPBACK) or _like(listener.program, ordinary.LISTENERS):
