@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from layers.l3_system.recipes import cron, firewall, network, ssh_server, timers, units
+from layers.l3_system.recipes import (
+    cron,
+    firewall,
+    kernel_modules,
+    locale,
+    network,
+    ssh_server,
+    timers,
+    timezone,
+    units,
+)
 from layers.l3_system.recipes.recipe import Recipe
 
 RECIPES: tuple[Recipe, ...] = (
@@ -12,4 +22,7 @@ RECIPES: tuple[Recipe, ...] = (
     units,
     timers,
     cron,
+    timezone,
+    locale,
+    kernel_modules,
 )
