@@ -46,7 +46,7 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:
             "owner": file.owner,
             "group": file.group,
         }
-        out[path] = Wanted(fields, content=content)
+        out[path] = Wanted(fields, content=content, check=file.validate_with or "")
     return out
 
 
@@ -161,8 +161,22 @@ def _step(change: Change, wanted: Wanted | None) -> Step:
         lines += [
             'new=$1.strata-new; mkdir -p "${1%/*}/"; rm -f "$new"',
             f'( umask 077; take "$new" {len(content)} )',
-            f'chown {quote(f"{owner}:{group}")} "$new"; chmod {mode} "$new"; mv -f "$new" "$1"',
+            f'chown {quote(f"{owner}:{group}")} "$new"; chmod {mode} "$new"',
         ]
+        if wanted.check:
+            lines.append(_checked(name_of(change), wanted.check))
+        lines.append('mv -f "$new" "$1"')
     else:
         lines.append(f'chown {quote(f"{owner}:{group}")} "$1"; chmod {mode} "$1"')
     return Step((change,), "\n".join(lines), content)
+
+
+def _checked(path: str, command: str) -> str:
+    """The command says no: the new file goes, the old one stays."""
+    refused = quote(f"{path} is refused by {command.split(maxsplit=1)[0]}: ")
+    test = command.replace("%s", '"$new"')
+    return (
+        f"said=$( {test} 2>&1 ) || "
+        '{ rm -f "$new"; printf \'%s\\n\' "$said"; '
+        f"printf '%s%s\\n' {refused} \"$(printf '%s\\n' \"$said\" | head -n 1)\"; exit 1; }}"
+    )

@@ -28,14 +28,20 @@ class Wanted:
 
     Attributes:
         content: A file's bytes, or the lines of a user's keys.
+        check: A command that a file must pass before it takes its place; ``%s`` is the file.
         watched: Files whose change restarts a service.
         size: The bytes that a disk is declared with; 0 where nothing is.
+        absent: It is declared not to be there.
+        more: What only its own kind knows how to use.
     """
 
     fields: Mapping[str, Any]
     content: bytes = b""
+    check: str = ""
     watched: tuple[str, ...] = ()
     size: int = 0
+    absent: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +72,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A piece of shell that carries out some changes, and what it reads."""
+    """A piece of shell that carries out some changes, and what it reads.
+
+    ``ready`` is shell that prints who is in the way (a lock's holder), and nothing when the step
+    may go.
+    """
 
     changes: tuple[Change, ...]
     script: str
     stdin: bytes = b""
     deadline: float = 120.0
+    ready: str = ""
 
 
 class Kind(Protocol):

@@ -145,7 +145,8 @@ def _script(change: Change, wanted: Wanted | None) -> str:
     if wanted.watched:
         # a clock that went back would leave them newer than any start
         lines.append(f"touch -c -- {quote(*wanted.watched)}")
-    if "restart" in diffs:
+    brought = change.action is Action.CREATE and wanted.watched
+    if "restart" in diffs or (started and brought):  # its package may have started it already
         lines.append("verb=restart")
     elif "state" in diffs:
         lines.append(f"verb={'start' if wanted.fields['state'] == 'running' else 'stop'}")

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from layers.l3_system.recipes import (
+    certificate_authorities,
+    container_engine,
+    node_exporter,
+    repositories,
+    sudoers,
+    unattended_upgrades,
+)
 from layers.l3_system.recipes.recipe import Recipe
 
-RECIPES: tuple[Recipe, ...] = ()
+RECIPES: tuple[Recipe, ...] = (
+    certificate_authorities,
+    repositories,
+    sudoers,
+    unattended_upgrades,
+    container_engine,
+    node_exporter,
+)
