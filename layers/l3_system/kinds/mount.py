@@ -32,8 +32,31 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the 
             {"source": m.source, "type": m.type, "options": m.options, "mounted": True},
             check="made" if m.source in spec.directories else "",
         )
-        for path, m in spec.mounts.items()
+        for path, m in sorted(spec.mounts.items(), key=lambda item: _order(item[0], spec))
     }
+
+
+def _order(path: str, spec: Spec) -> tuple[int, int]:
+    """After what it is mounted from, and after the folders above it."""
+    source, steps = path, 0
+    while steps <= len(spec.mounts) and source in spec.mounts:
+        wanted = f"{spec.mounts[source].source}/"
+        source = next((p for p in spec.mounts if wanted.startswith(f"{p}/") and p != source), "")
+        steps += 1
+    return steps, path.count("/")
+
+
+def files_first(changes: Sequence[Change], spec: Spec) -> list[Change]:
+    """The changes, with files that a mount's options name (credentials) before the mounts."""
+    options = ",".join(m.options for m in spec.mounts.values())
+    named = {f"file {word.partition('=')[2]}" for word in options.split(",")}
+    first = [c for c in changes if c.what in named]
+    at = next((i for i, c in enumerate(changes) if c.what.startswith(f"{NAME} ")), len(changes))
+    if at == len(changes) or not first:
+        return list(changes)
+    rest = [c for c in changes if c.what not in named]
+    at -= sum(c.what in named for c in changes[:at])
+    return [*rest[:at], *first, *rest[at:]]
 
 
 def probe(wanted: Mapping[str, Wanted]) -> str:
@@ -72,7 +95,7 @@ def tables(lines: Sequence[str]) -> tuple[dict[str, list[str]], set[str]]:
 
 
 def encoded(word: str) -> str:
-    """A word of fstab: blanks as ``\\040``."""
+    """A word of fstab, its blanks as octal numbers."""
     return word.replace("\\", "\\134").replace(" ", "\\040")
 
 

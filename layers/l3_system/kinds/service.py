@@ -212,6 +212,8 @@ def _script(change: Change, wanted: Wanted | None) -> str:
             f'UnitFileState=*) u=${{w#*=}} ;; esac; done\nown {thing} "found $a $u"'
         )
     lines += _switched(unit, diffs)
+    if files and verb == "start" and change.action is Action.CREATE:
+        verb = "restart"  # its package may have started it already
     if files and verb not in {"stop", ""}:
         lines += [_stamp(unit, files), *_acted(name, verb), 'mv -f "$s.new" "$s"']
     else:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from layers.l3_system.recipes import (
+    certificate_authorities,
+    container_engine,
     cron,
     firewall,
     kernel_modules,
     locale,
     network,
+    node_exporter,
+    repositories,
     ssh_server,
+    sudoers,
     timers,
     timezone,
+    unattended_upgrades,
     units,
 )
 from layers.l3_system.recipes.recipe import Recipe
@@ -25,4 +31,10 @@ RECIPES: tuple[Recipe, ...] = (
     timezone,
     locale,
     kernel_modules,
+    certificate_authorities,
+    repositories,
+    sudoers,
+    unattended_upgrades,
+    container_engine,
+    node_exporter,
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from layers.l3_system.kinds.kind import quote
 from layers.l3_system.spec import System
 from layers.l3_system.spec.types import UNIT_FOLDER
 
@@ -26,5 +26,5 @@ def expand(system: System) -> Mapping[str, Any]:
 
 def unit_file(name: str, origin: Mapping[str, Any], times: Sequence[str] = ()) -> dict[str, Any]:
     """The file of a unit, that systemd must take; and the times in it."""
-    check = f"verified %s {quote(name, *times)}"
+    check = f"verified %s {shlex.join((name, *times))}"
     return {f"{UNIT_FOLDER}{name}": {**origin, "validate": check}}

@@ -410,7 +410,8 @@ def test_masked_and_back(machine, counting):
     machine.converge(system)
     assert machine.run(state).split() == ["active", "enabled"]
     machine.run(
-        "systemctl disable -q --now twin; rm /usr/lib/systemd/system/twin.service; systemctl daemon-reload"
+        "systemctl disable -q --now twin; rm /usr/lib/systemd/system/twin.service\n"
+        "systemctl daemon-reload"
     )
 
 
