@@ -28,6 +28,8 @@ NAME = "swap"
 _DEADLINE = 1800.0
 
 _OFF = 'if grep -q "^$1 " /proc/swaps; then swapoff "$1"; fi'
+_ON = """grep -q "^$1 " /proc/swaps || said=$(swapon "$1" 2>&1) || {
+  echo "the kernel does not swap to it, as in a container: ${said##*: }"; exit 1; }"""
 _MAKE = """beside "$1"
 free=$(df -Pk "${1%/*}/" | awk 'NR == 2 { print $4 }')
 [ "$free" -gt $((SIZE / 1024)) ] || { echo "only $free KiB are free there"; exit 1; }
@@ -125,6 +127,6 @@ def _script(change: Change, wanted: Wanted | None) -> str:
     lines += [
         'chmod 600 "$1"',
         f'fstab "$1" {quote(line)} 1',
-        'grep -q "^$1 " /proc/swaps || swapon "$1"',
+        _ON,
     ]
     return "\n".join(lines)
