@@ -25,6 +25,8 @@ TABLE = {
     "plan": ("lab.cli.runs:plan", "Show what would change; change nothing."),
     "converge": ("lab.cli.runs:converge", "Bring hosts to what is declared."),
     "verify": ("lab.cli.runs:verify", "Look whether everything is as declared."),
+    "entropy": ("lab.cli.discovering:entropy", "Tell what is on hosts and in no file here."),
+    "adopt": ("lab.cli.discovering:adopt", "Write a machine that is there down as files."),
     "status": ("lab.cli.queries:status", "Show how every host stood at its last run."),
     "show": ("lab.cli.queries:show", "Show a host's values and where each one comes from."),
     "history": ("lab.cli.queries:history", "List the last runs: who, when, what came of it."),

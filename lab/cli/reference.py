@@ -31,7 +31,8 @@ _HEAD = """\
 |---|---|---|
 | `plan`, `verify`, `converge`, `destroy` | events as lines, then the report | `lab.event/1`, \
 `lab.report/1` |
-| `validate`, `status`, `show`, `history`, `doctor` | one document | `lab.status/1` and so on |
+| `validate`, `entropy`, `status`, `show`, `history`, `doctor` | one document | \
+`lab.status/1` and so on |
 | `secrets list`, `get`, `generate`, `doctor` | one document | `lab.secrets/1` and so on |
 | any, when it fails | last line | `lab.error/1` |
 | `plan --out FILE` | the plan, for `converge --plan FILE` | `lab.plan/1` |

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from lab.config import accepted
 from lab.config.files import LabReader
 from lab.config.merge import merge, without
 from lab.config.problems import problems_of, suggest
@@ -17,7 +18,8 @@ from lab.config.rules import host_problems, waiting_problems
 from lab.config.tree import Node, Place, read
 from lab.errors import ConfigError, Problem
 from lab.layer import Layer
-from lab.model.declared import NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
+from lab.model.accepted import Acceptance, AcceptedFile
+from lab.model.declared import DNS_NAME, NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
 from lab.model.host import Host, Part
 from lab.model.secret import NoSecrets, Secrets
 
@@ -39,6 +41,7 @@ class Inventory:
         documents: Host name to its merged tree, for ``lab show``.
         lab: The tree of ``lab.yaml``.
         secrets: Where the values of its secrets come from.
+        accepted: What may be on the machines undeclared.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Inventory:
     def context(self) -> dict[str, Any]:
         """For validating a spec that the ledger holds: its secrets keep their way to the value."""
         return {"secrets": self.secrets}
+
+    accepted: tuple[Acceptance, ...] = ()
 
 
 def find_root(start: Path) -> Path:
@@ -115,6 +120,7 @@ class _Loading:
         self._check_unused_personas({h.persona for h in hosts.values()})
         self.problems += waiting_problems(hosts, documents, [name for name, _, _ in declared])
         self.problems += host_problems(hosts, documents, self.layers)
+        fine = self._accepted([name for name, _, _ in declared])
         self.problems += self.secrets.problems()
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_order))
@@ -128,6 +134,7 @@ class _Loading:
             documents=documents,
             lab=lab_tree,
             secrets=self.secrets,
+            accepted=fine,
         )
 
     def _tell(self, place: Place | str, what: str) -> None:
@@ -291,11 +298,13 @@ class _Loading:
         return self._settings[id(persona)]
 
     def _check_address(self, address: str, node: Node) -> None:
+        """An address or a name; which of them a machine can have, its layer says."""
         try:
             ipaddress.ip_interface(address)
         except ValueError:
-            where = node.find(("address",))
-            self._tell(where, f"{address!r} is not an address: write it like 192.0.2.11/24")
+            if DNS_NAME.match(address) is None:
+                where = node.find(("address",))
+                self._tell(where, f"{address!r} is not an address: write it like 192.0.2.11/24")
 
     def _persona_of(self, said: HostEntry, node: Node) -> Node | None:
         if said.persona in self.personas:
@@ -348,6 +357,21 @@ class _Loading:
         except ValidationError as error:
             self.problems += problems_of(error, layer.document, tree)
             return None
+
+    def _accepted(self, hosts: list[str]) -> tuple[Acceptance, ...]:
+        found: list[Acceptance] = []
+        heirs = accepted.lineage(self.personas)
+        for path, persona in accepted.places(self.root, self.personas):
+            tree = self._read(path)
+            if tree is None:
+                continue
+            file: AcceptedFile | None = self._validate(AcceptedFile, tree.plain(), tree)
+            if file is None:
+                continue
+            for where, what in accepted.problems(file, tree, hosts, self.personas):
+                self._tell(where, what)
+            found += accepted.entries(file, tree, persona, heirs)
+        return tuple(found)
 
     def _check_unused_personas(self, used: set[str]) -> None:
         """What no host uses may be half of something, but what it says must be right."""

@@ -65,6 +65,7 @@ class Change:
             A change that destroys is refused unless it was allowed by name.
         interrupts: What stops working meanwhile (``"web1 restarts"``); ``""`` = nothing.
         disconnects: It can cut the connection that carries it.
+        guarded: It is tried under a timer on the host, and reverts by itself if it cuts us off.
         deadline: Seconds after which it counts as failed.
     """
 
@@ -75,6 +76,7 @@ class Change:
     destroys: str = ""
     interrupts: str = ""
     disconnects: bool = False
+    guarded: bool = False
     deadline: float = 600.0
 
     @property
@@ -107,12 +109,15 @@ class Plan:
         predicted: The target does not exist yet or cannot be seen: made from what the layers
             below will hand up, not from an observation.
         notes: Facts worth a line (a fallback, a warning); they never make a plan non-empty.
+        open: Another tool finds out what is to do only when it runs on what the layers and parts
+            before it have made: approving this plan approves what is found then, losses excepted.
     """
 
     changes: tuple[Change, ...] = ()
     blockers: tuple[Blocker, ...] = ()
     predicted: bool = False
     notes: tuple[str, ...] = field(default=())
+    open: bool = False
 
     def __bool__(self) -> bool:
         """Whether there is anything to do or in the way."""
@@ -159,6 +164,7 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
         blockers=tuple(Blocker(**b) for b in document["blockers"]),
         predicted=bool(document["predicted"]),
         notes=tuple(document["notes"]),
+        open=bool(document.get("open", False)),
     )
 
 

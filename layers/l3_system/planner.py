@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
 
 from lab.errors import LabError
 from lab.layer import Above, Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
+from layers.l3_system import errands
+from layers.l3_system.kinds import lifeline
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.kinds.template import render
 from layers.l3_system.recipes.all import RECIPES
 from layers.l3_system.recipes.recipe import expanded
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
+from layers.l3_system.spec.errands import Errand, Rehearsal
 
 Where = tuple[str | int, ...]
 Everything = Mapping[str, Mapping[str, Wanted]]
 
 
 def parts(document: Document) -> tuple[Part, ...]:
-    """One, or none for an appliance."""
+    """What native does, then what other tools do; none for an appliance."""
     if document.system is None:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
     declared = expanded(document.system, RECIPES)
-    return (Part("", driver, Spec(**declared, filesystems=document.machine.disks)),)
+    # A container has its disks mounted from outside.
+    disks = {} if document.provider.kind == "docker" else document.machine.disks
+    spec = Spec(**declared, filesystems=disks)
+    return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 
 def place(host: Host, inputs: Inputs) -> Place:
@@ -48,10 +57,17 @@ def wanted(target: Target[Spec, Inputs]) -> Everything:
 
 
 def plan(
-    target: Target[Spec, Inputs],
-    observed: Observed | None,
+    target: Target[Any, Inputs],
+    observed: Observed | Rehearsal | None,
     replace_on: frozenset[str],  # noqa: ARG001 (an operating system is changed in place)
 ) -> Plan:
+    """The plan of the native part, or of an errand."""
+    if isinstance(target.spec, Errand):
+        return errands.plan(target, observed if isinstance(observed, Rehearsal) else None)
+    return _plan(target, observed if isinstance(observed, Observed) else None)
+
+
+def _plan(target: Target[Spec, Inputs], observed: Observed | None) -> Plan:
     """First what goes, in reverse order, then what comes."""
     if target.absent:
         return Plan()  # it goes with its machine
@@ -68,7 +84,18 @@ def plan(
             elif step is not None:
                 changes.append(step)
                 view.changing.add(step.what)
-    return Plan(tuple(changes), tuple(blockers))
+    who = login(target, view.observed)
+    blockers += lifeline.blockers(changes, who)
+    return Plan(lifeline.in_order(changes, who), tuple(blockers))
+
+
+def login(target: Target[Spec, Inputs], observed: Observed | None = None) -> lifeline.Login:
+    """Who we log in as, as far as it is known."""
+    user = target.inputs.user or ""
+    declared = target.spec.users.get(user)
+    found = observed.things.get("user", {}).get(user) if observed else None
+    home = str(found.fields.get("home") or "") if found else ""
+    return lifeline.Login(user, home or (declared.home if declared else None) or "")
 
 
 def _undeclared(kind: str, view: View) -> list[str]:
@@ -86,8 +113,12 @@ def desired(target: Target[Spec, Inputs]) -> Observed:
     )
 
 
-def fresh(target: Target[Spec, Inputs]) -> Observed:
+def fresh(target: Target[Any, Inputs]) -> Observed | None:
     """A newly made machine, from what its image's baseline says; the rest is not there."""
+    return None if isinstance(target.spec, Errand) else _fresh(target)
+
+
+def _fresh(target: Target[Spec, Inputs]) -> Observed:
     baseline = target.inputs.baseline
     if baseline is None:
         return Observed()
@@ -149,13 +180,15 @@ def _units(spec: Spec, baseline: Baseline) -> dict[str, Thing]:
     }
 
 
-def predict(target: Target[Spec, Inputs], observed: Observed | None, plan: Plan) -> Prediction:  # noqa: ARG001
+def predict(target: Target[Any, Inputs], observed: Any, plan: Plan) -> Prediction:  # noqa: ARG001
     """The layers above see the same machine before and after."""
     return Prediction(outputs(target, observed), Above.AS_IS)
 
 
-def outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:  # noqa: ARG001
-    """The name it answers to."""
+def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:  # noqa: ARG001
+    """The name it answers to; an errand has nothing to add."""
+    if isinstance(target.spec, Errand):
+        return BaseModel()
     return Outputs(hostname=target.spec.hostname or target.host.name)
 
 
