@@ -9,6 +9,7 @@ from lab.layer import Above, Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
+from layers.l3_system import reachable
 from layers.l3_system.kinds import lifeline
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
@@ -17,6 +18,7 @@ from layers.l3_system.recipes.all import RECIPES
 from layers.l3_system.recipes.recipe import expanded
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
 
+_FORWARDING = {"docker", "qemu"}  # a port of ours leads to port 22 of such a machine
 Where = tuple[str | int, ...]
 Everything = Mapping[str, Mapping[str, Wanted]]
 
@@ -27,7 +29,9 @@ def parts(document: Document) -> tuple[Part, ...]:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
     declared = expanded(document.system, RECIPES)
-    return (Part("", driver, Spec(**declared, filesystems=document.machine.disks)),)
+    forwarded = document.provider.kind in _FORWARDING
+    spec = Spec(**declared, filesystems=document.machine.disks, forwarded=forwarded)
+    return (Part("", driver, spec),)
 
 
 def place(host: Host, inputs: Inputs) -> Place:
@@ -166,9 +170,11 @@ def predict(target: Target[Spec, Inputs], observed: Observed | None, plan: Plan)
     return Prediction(outputs(target, observed), Above.AS_IS)
 
 
-def outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:  # noqa: ARG001
-    """The name it answers to."""
-    return Outputs(hostname=target.spec.hostname or target.host.name)
+def outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:
+    """The name it answers to, and what its tunnels are known by."""
+    tunnels = observed.things.get("wireguard", {}) if observed else {}
+    keys = {n: str(t.facts["public_key"]) for n, t in tunnels.items() if t.facts.get("public_key")}
+    return Outputs(hostname=target.spec.hostname or target.host.name, wireguard=keys)
 
 
 def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
@@ -190,6 +196,7 @@ def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
             problems.append(((*where, "template"), f"{file.template.path}: {error}"))
     problems += _mounted_twice(spec)
     problems += _services(spec)
+    problems += reachable.problems(spec, here)
     return tuple(problems)
 
 
