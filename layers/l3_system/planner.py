@@ -12,7 +12,7 @@ from lab.layer import Above, Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
-from layers.l3_system import errands
+from layers.l3_system import errands, reachable
 from layers.l3_system.kinds import lifeline
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
@@ -22,6 +22,7 @@ from layers.l3_system.recipes.recipe import expanded
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
 from layers.l3_system.spec.errands import Errand, Rehearsal
 
+_FORWARDING = {"docker", "qemu"}  # a port of ours leads to port 22 of such a machine
 Where = tuple[str | int, ...]
 Everything = Mapping[str, Mapping[str, Wanted]]
 
@@ -34,7 +35,8 @@ def parts(document: Document) -> tuple[Part, ...]:
     declared = expanded(document.system, RECIPES)
     # A container has its disks mounted from outside.
     disks = {} if document.provider.kind == "docker" else document.machine.disks
-    spec = Spec(**declared, filesystems=disks)
+    forwarded = document.provider.kind in _FORWARDING
+    spec = Spec(**declared, filesystems=disks, forwarded=forwarded)
     return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 
@@ -185,11 +187,13 @@ def predict(target: Target[Any, Inputs], observed: Any, plan: Plan) -> Predictio
     return Prediction(outputs(target, observed), Above.AS_IS)
 
 
-def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:  # noqa: ARG001
-    """The name it answers to; an errand has nothing to add."""
+def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:
+    """The name it answers to, and what its tunnels are known by; an errand has nothing to add."""
     if isinstance(target.spec, Errand):
         return BaseModel()
-    return Outputs(hostname=target.spec.hostname or target.host.name)
+    tunnels = observed.things.get("wireguard", {}) if isinstance(observed, Observed) else {}
+    keys = {n: str(t.facts["public_key"]) for n, t in tunnels.items() if t.facts.get("public_key")}
+    return Outputs(hostname=target.spec.hostname or target.host.name, wireguard=keys)
 
 
 def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
@@ -211,6 +215,7 @@ def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
             problems.append(((*where, "template"), f"{file.template.path}: {error}"))
     problems += _mounted_twice(spec)
     problems += _services(spec)
+    problems += reachable.problems(spec, here)
     return tuple(problems)
 
 

@@ -7,7 +7,7 @@ import pytest
 from lab import events
 from lab.engine import Approval
 from lab.engine.protocol import Options
-from lab.errors import DriverError, Locked, TransportError
+from lab.errors import DriverError, Locked, Reverted, TransportError
 from lab.model.outcome import ExitCode, Outcome
 from lab.model.plan import Plan
 
@@ -61,6 +61,18 @@ def test_a_failed_host_blocks_only_what_waits_for_it(make_engine, make_host, wor
     by_host = {p.host: p.outcome.value for p in report.parts if p.layer == "l2_top"}
     assert by_host == {"a": "blocked", "b": "blocked", "c": "changed"}
     assert ("b", "l1_ground", "thing ") not in world.applied
+
+
+def test_a_change_that_reverted_itself_says_so_and_is_not_counted(make_engine, make_host, world):
+    world.raises[("apply", "l1_ground", "a")] = Reverted("it cut us off")
+    engine = make_engine(make_host())
+    report = engine.converge([make_host()], ALL, Approval())
+    assert outcomes(report) == {("a", "l1_ground", ""): "reverted", ("a", "l2_top", "x"): "blocked"}
+    assert report.exit_code is ExitCode.REVERTED
+    assert report.parts[0].applied == ()
+    assert [(r.layer, r.outcome) for r in engine.journal.last_parts()][:1] == [
+        ("l1_ground", "reverted")
+    ]
 
 
 def test_an_offline_host_is_left_behind_and_says_so(make_engine, make_host, world):
