@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from lab.layer import Target
@@ -29,7 +29,7 @@ _DEADLINE = 1800.0
 _SEEN_LATER = "its steps are seen once the host is there"
 
 
-def parts(document: Document, packages: Sequence[str]) -> tuple[Part, ...]:
+def parts(document: Document, packages: Container[str]) -> tuple[Part, ...]:
     """Roles, then playbooks, then deploys, each in the order they are written."""
     tools = document.system
     if tools is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,8 +18,9 @@ from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.kinds.template import render
 from layers.l3_system.recipes.all import RECIPES
-from layers.l3_system.recipes.recipe import expanded
+from layers.l3_system.recipes.recipe import made_by, specified
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
+from layers.l3_system.spec.accounts import contradictions
 from layers.l3_system.spec.errands import Errand, Rehearsal
 
 _FORWARDING = {"docker", "qemu"}  # a port of ours leads to port 22 of such a machine
@@ -32,11 +33,10 @@ def parts(document: Document) -> tuple[Part, ...]:
     if document.system is None:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
-    declared = expanded(document.system, RECIPES)
     # A container has its disks mounted from outside.
     disks = {} if document.provider.kind == "docker" else document.machine.disks
     forwarded = document.provider.kind in _FORWARDING
-    spec = Spec(**declared, filesystems=disks, forwarded=forwarded)
+    spec = specified(document.system, RECIPES, filesystems=disks, forwarded=forwarded)
     return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 
@@ -109,7 +109,7 @@ def desired(target: Target[Spec, Inputs]) -> Observed:
     """What is found when everything is as declared: the plan for it is empty."""
     return Observed(
         things={
-            kind: {name: Thing(fields=dict(w.fields)) for name, w in things.items()}
+            kind: {n: Thing(fields=dict(w.fields)) for n, w in things.items() if not w.absent}
             for kind, things in wanted(target).items()
         }
     )
@@ -216,7 +216,16 @@ def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
     problems += _mounted_twice(spec)
     problems += _services(spec)
     problems += reachable.problems(spec, here)
-    return tuple(problems)
+    problems += [(("system", *path), text) for path, text in contradictions(spec)]
+    return tuple(_placed(problems, spec))
+
+
+def _placed(problems: list[tuple[Where, str]], spec: Spec) -> Iterator[tuple[Where, str]]:
+    """What a recipe made stands nowhere: its problems are told at the recipe's own key."""
+    makers = made_by(spec, RECIPES) if problems else {}
+    for where, text in problems:
+        maker = makers.get((str(where[1]), str(where[2])))
+        yield (where if maker is None else ("system", maker)), text
 
 
 def _mounted_twice(spec: Spec) -> list[tuple[Where, str]]:

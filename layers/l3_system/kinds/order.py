@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layers.l3_system.kinds import (
     absent,
+    certificate_authority,
     directory,
     edit,
     file,
@@ -14,6 +15,7 @@ from layers.l3_system.kinds import (
     link,
     mount,
     package,
+    repository,
     service,
     sysctl,
     user,
@@ -21,9 +23,12 @@ from layers.l3_system.kinds import (
 )
 from layers.l3_system.kinds.kind import Kind
 
-# The order of applying: a package brings users, groups and directories; a file may belong to a
+# The order of applying: a repository may be behind a private certificate authority, and packages
+# come from repositories; a package brings users, groups and directories; a file may belong to a
 # user and lie on a disk; a service needs all of them. Things that go, go in the reverse order.
 KINDS: tuple[Kind, ...] = (
+    certificate_authority,
+    repository,
     package,
     group,
     user,

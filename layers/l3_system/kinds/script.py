@@ -23,7 +23,7 @@ if [ -r $lib/owned ]; then
   while IFS="$tab" read -r sign thing how; do
     printf '%s\\t%s\\t%s\\n' "$sign" "$thing" "$how"
     kind=${thing%% *}
-    case $sign$kind in +*[!a-z]*) ;; +*)
+    case $sign$kind in +*[!a-z_]*) ;; +*)
       eval "own_$kind=\\"\\$own_$kind\\$nl\\${thing#* }\\"" ;; esac
   done <$lib/owned
 fi

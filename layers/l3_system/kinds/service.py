@@ -196,6 +196,8 @@ def _script(change: Change, wanted: Wanted | None) -> str:
         stop = f"systemctl -q disable --now {unit} 2>/dev/null || :"
         return f"{stop}\nrm -f {_STAMPS}/{unit}\ndisown {thing}"
     verb, files = _verb(diffs), (*wanted.watched, *wanted.reloaded)
+    brought = verb == "start" and files and change.action is Action.CREATE
+    act = "restart" if brought else verb  # its package may have started it already
     # new unit files are read only now; systemd knows whether any is stale
     properties = "ActiveState,UnitFileState,NeedDaemonReload,LoadState"
     lines = [
@@ -211,9 +213,9 @@ def _script(change: Change, wanted: Wanted | None) -> str:
         )
     lines += _switched(unit, diffs)
     if files and verb not in {"stop", ""}:
-        lines += [_stamp(unit, files), *_acted(name, verb), 'mv -f "$s.new" "$s"']
+        lines += [_stamp(unit, files), *_acted(name, act), 'mv -f "$s.new" "$s"']
     else:
-        lines += _acted(name, verb)
+        lines += _acted(name, act)
     return "\n".join(lines)
 
 

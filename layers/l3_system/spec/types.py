@@ -19,7 +19,7 @@ from pydantic import (
 from lab.model.secret import Secret, named
 
 _USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
-_PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+$")
+_PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?\Z")
 _UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+$")
 UNIT_TYPES = (
     ".service",
@@ -35,6 +35,7 @@ UNIT_TYPES = (
 UNIT_FOLDER = "/etc/systemd/system/"
 _SYSCTL = re.compile(r"^[a-z0-9_]+(\.[A-Za-z0-9_@-]+)+$")
 HOSTNAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$")
+DATABASE = "database"
 _MODE = re.compile(r"^0?[0-7]{3,4}$")
 
 
@@ -81,6 +82,8 @@ def _mount_path(value: str) -> str:
 def _package(value: str) -> str:
     if not _PACKAGE.match(value):
         raise ValueError(f"{value!r} is not a package's name: a-z, 0-9, + . and -")
+    if value == DATABASE:
+        raise ValueError(f"{value!r} is how plans call the host's own record of its packages")
     return value
 
 

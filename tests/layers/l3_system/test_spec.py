@@ -31,10 +31,14 @@ HOST = Host("web1", "web", "box")
         ({"users": {"Ops!": {}}}, ("users", "Ops!", "[key]"), "not a user's"),
         (
             {"users": {"a": {"authorized_keys": [KEY]}}},
-            ("users", "a", "authorized_keys"),
+            ("users", "a", "authorized_keys", "keys", 0),
             "private",
         ),
-        ({"packages": ["curl; rm -rf /"]}, ("packages", 0), "not a package's name"),
+        (
+            {"packages": ["curl; rm -rf /"]},
+            ("packages", 0, "curl; rm -rf /", "[key]"),
+            "not a package's name",
+        ),
         ({"services": {"docker": "runing"}}, ("services", "docker", "state"), "running"),
         ({"services": {"$(x)": "running"}}, ("services", "$(x)", "[key]"), "not a service's name"),
         ({"sysctl": {"swappiness": 1}}, ("sysctl", "swappiness", "[key]"), "vm.swappiness"),
