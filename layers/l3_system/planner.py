@@ -12,15 +12,13 @@ from lab.layer import Above, Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
-from layers.l3_system import errands, reachable
-from layers.l3_system.kinds import lifeline
+from layers.l3_system import contradictions, errands, reachable
+from layers.l3_system.kinds import lifeline, mount
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
-from layers.l3_system.kinds.template import render
 from layers.l3_system.recipes.all import RECIPES
 from layers.l3_system.recipes.recipe import made_by, specified
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
-from layers.l3_system.spec.accounts import contradictions
 from layers.l3_system.spec.errands import Errand, Rehearsal
 
 _FORWARDING = {"docker", "qemu"}  # a port of ours leads to port 22 of such a machine
@@ -78,14 +76,16 @@ def _plan(target: Target[Spec, Inputs], observed: Observed | None) -> Plan:
     blockers: list[Blocker] = []
     for kind in reversed(KINDS):
         changes += [kind.prune(name, view) for name in _undeclared(kind.NAME, view)]
+    coming: list[Change] = []
     for kind in KINDS:
         for name in view.wanted[kind.NAME]:
             step = kind.compare(name, view)
             if isinstance(step, Blocker):
                 blockers.append(step)
             elif step is not None:
-                changes.append(step)
+                coming.append(step)
                 view.changing.add(step.what)
+    changes += mount.files_first(coming, target.spec)
     who = login(target, view.observed)
     blockers += lifeline.blockers(changes, who)
     return Plan(lifeline.in_order(changes, who), tuple(blockers))
@@ -102,7 +102,8 @@ def login(target: Target[Spec, Inputs], observed: Observed | None = None) -> lif
 
 def _undeclared(kind: str, view: View) -> list[str]:
     ours = (thing.partition(" ") for thing in view.observed.owned)
-    return sorted(name for k, _, name in ours if k == kind and name not in view.wanted[kind])
+    names = [name for k, _, name in ours if k == kind and name not in view.wanted[kind]]
+    return sorted(names, key=lambda name: (-name.count("/"), name))  # from within a folder first
 
 
 def desired(target: Target[Spec, Inputs]) -> Observed:
@@ -201,22 +202,8 @@ def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
     spec = part.spec
     if not isinstance(spec, Spec):
         return ()
-    problems: list[tuple[Where, str]] = []
     here = place(host, Inputs())
-    for path, file in spec.files.items():
-        where: Where = ("system", "files", path)
-        if path in spec.directories:
-            problems.append((where, f"{path} is declared as a directory too"))
-        if file.template is None:
-            continue
-        try:
-            render(file.template.text, here)
-        except ValueError as error:
-            problems.append(((*where, "template"), f"{file.template.path}: {error}"))
-    problems += _mounted_twice(spec)
-    problems += _services(spec)
-    problems += reachable.problems(spec, here)
-    problems += [(("system", *path), text) for path, text in contradictions(spec)]
+    problems = [*contradictions.problems(spec, here), *reachable.problems(spec, here)]
     return tuple(_placed(problems, spec))
 
 
@@ -226,30 +213,3 @@ def _placed(problems: list[tuple[Where, str]], spec: Spec) -> Iterator[tuple[Whe
     for where, text in problems:
         maker = makers.get((str(where[1]), str(where[2])))
         yield (where if maker is None else ("system", maker)), text
-
-
-def _mounted_twice(spec: Spec) -> list[tuple[Where, str]]:
-    disks = {f.mount: name for name, f in spec.filesystems.items()}
-    return [
-        (("system", "mounts", path), f"the disk {disks[path]} is mounted at {path} already")
-        for path in spec.mounts
-        if path in disks
-    ]
-
-
-def _services(spec: Spec) -> list[tuple[Where, str]]:
-    problems: list[tuple[Where, str]] = []
-    units: dict[str, str] = {}
-    for name, service in spec.services.items():
-        other = units.setdefault(unit_name(name), name)
-        if other != name:
-            problems.append((("system", "services", name), f"this is {other} once more"))
-        problems += [
-            (
-                ("system", "services", name, "restart_on", index),
-                f"{path} is not among the files declared here",
-            )
-            for index, path in enumerate(service.restart_on)
-            if path not in spec.files
-        ]
-    return problems

@@ -115,7 +115,9 @@ def compare(name: str, view: View) -> Change | Blocker | None:
     if before["enabled"] is None:
         before["enabled"] = fields["enabled"]
     diffs = [
-        FieldDiff(f, before[f], v) for f, v in {"masked": False, **fields}.items() if before[f] != v
+        FieldDiff(f, before[f], v)
+        for f, v in {**fields, "masked": fields.get("masked", False)}.items()
+        if before[f] != v
     ]
     verb, reason = "", ""
     if before["state"] == fields["state"] == "running":
@@ -196,8 +198,6 @@ def _script(change: Change, wanted: Wanted | None) -> str:
         stop = f"systemctl -q disable --now {unit} 2>/dev/null || :"
         return f"{stop}\nrm -f {_STAMPS}/{unit}\ndisown {thing}"
     verb, files = _verb(diffs), (*wanted.watched, *wanted.reloaded)
-    brought = verb == "start" and files and change.action is Action.CREATE
-    act = "restart" if brought else verb  # its package may have started it already
     # new unit files are read only now; systemd knows whether any is stale
     properties = "ActiveState,UnitFileState,NeedDaemonReload,LoadState"
     lines = [
@@ -212,10 +212,12 @@ def _script(change: Change, wanted: Wanted | None) -> str:
             f'UnitFileState=*) u=${{w#*=}} ;; esac; done\nown {thing} "found $a $u"'
         )
     lines += _switched(unit, diffs)
+    if files and verb == "start" and change.action is Action.CREATE:
+        verb = "restart"  # its package may have started it already
     if files and verb not in {"stop", ""}:
-        lines += [_stamp(unit, files), *_acted(name, act), 'mv -f "$s.new" "$s"']
+        lines += [_stamp(unit, files), *_acted(name, verb), 'mv -f "$s.new" "$s"']
     else:
-        lines += _acted(name, act)
+        lines += _acted(name, verb)
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ from lab.model.secret import Secret, named
 
 _USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
 _PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?\Z")
-_UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+$")
+UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+$")
 UNIT_TYPES = (
     ".service",
     ".socket",
@@ -71,12 +71,16 @@ def _account(value: str) -> str:
     return value
 
 
-def _mount_path(value: str) -> str:
-    if any(c.isspace() for c in value):
-        raise ValueError(f"{value!r}: a mount point has no blanks")
+def _mount_point(value: str) -> str:
     if _path(value) == "/":
         raise ValueError("/ is mounted by the machine itself")
     return value
+
+
+def _mount_path(value: str) -> str:
+    if any(c.isspace() for c in value):
+        raise ValueError(f"{value!r}: a path without blanks is expected here")
+    return _mount_point(value)
 
 
 def _package(value: str) -> str:
@@ -88,7 +92,7 @@ def _package(value: str) -> str:
 
 
 def _unit(value: str) -> str:
-    if not _UNIT.match(value):
+    if not UNIT.match(value):
         raise ValueError(f"{value!r} is not a service's name")
     return value
 
@@ -120,6 +124,7 @@ Mode = Annotated[str, BeforeValidator(_mode)]
 Path = Annotated[str, AfterValidator(_path)]
 Account = Annotated[str, AfterValidator(_account)]
 MountPath = Annotated[str, AfterValidator(_mount_path)]
+MountPoint = Annotated[str, AfterValidator(_mount_point)]
 Word = Annotated[str, Field(pattern=r"^\S+$")]
 PackageName = Annotated[str, AfterValidator(_package)]
 UnitName = Annotated[str, AfterValidator(_unit)]
@@ -146,3 +151,11 @@ def empty_for_null(value: Any) -> Any:
 def unit_name(name: str) -> str:
     """``docker`` is ``docker.service``; other unit types are written out."""
     return name if name.endswith(UNIT_TYPES) else f"{name}.service"
+
+
+def no_duplicates(names: tuple[str, ...]) -> tuple[str, ...]:
+    """A list in which nothing stands twice. Raises ValueError otherwise."""
+    twice = next((n for i, n in enumerate(names) if n in names[:i]), None)
+    if twice is not None:
+        raise ValueError(f"{twice} stands here twice")
+    return names

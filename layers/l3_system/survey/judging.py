@@ -241,8 +241,8 @@ def _powers(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undecl
 
 def _keys(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     said = lab.spec.users.get(name)
-    files = said.authorized_keys.keys if said else ()
-    lines = (line for file in files for line in file.text.splitlines())
+    keys = said.authorized_keys.keys if said else ()
+    lines = (line for k in keys for line in k.text.splitlines())
     declared = {key_of(line) for line in lines}
     for line in user.keys:
         key = key_of(line)

@@ -61,7 +61,7 @@ MADE_FROM = {
 }
 """Files that a package's script makes once, and what it makes them from: edits show."""
 
-OURS = ("/etc/sysctl.d/90-strata-*",)
+OURS = ("/etc/sysctl.d/99-zz-strata-*",)
 """Files that stand for a declared thing of another name."""
 
 PACKAGES = (

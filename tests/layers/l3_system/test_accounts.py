@@ -243,4 +243,4 @@ def test_a_service_that_its_package_started_reads_the_files_that_came_later():
     (step,) = service.steps([change], {"x.service": Wanted(wanted, watched=("/etc/x",))})
     assert "systemctl restart x.service" in step.script
     (step,) = service.steps([change], {"x.service": Wanted(wanted)})
-    assert "verb=start" in step.script
+    assert "systemctl start x.service" in step.script

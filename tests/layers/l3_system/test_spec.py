@@ -44,7 +44,7 @@ HOST = Host("web1", "web", "box")
         ({"sysctl": {"swappiness": 1}}, ("sysctl", "swappiness", "[key]"), "vm.swappiness"),
         ({"sysctl": {"vm.x": True}}, ("sysctl", "vm.x"), "write 1 or 0"),
         ({"mounts": {"/": {"source": "x"}}}, ("mounts", "/", "[key]"), "machine itself"),
-        ({"mounts": {"/a b": {"source": "x"}}}, ("mounts", "/a b", "[key]"), "no blanks"),
+        ({"swap": {"/a b": "1GiB"}}, ("swap", "/a b", "[key]"), "without blanks"),
         ({"hostname": "A_b"}, ("hostname",), "not a hostname"),
         ({"package": ["curl"]}, ("package",), "not permitted"),
     ],
