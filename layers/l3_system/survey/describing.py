@@ -198,6 +198,9 @@ def _why_not(path: str, file: Kept) -> str:
 def _services(facts: Facts, lab: Lab, draft: _Draft) -> None:
     services: dict[str, Any] = {}
     for unit in _units(facts, lab):
+        if facts.unit_files.get(unit, ("", ""))[0] == "transient":
+            draft.leave(unit, "started by hand (systemd-run): it has no unit file to declare")
+            continue
         state = facts.units.get(unit, "inactive")
         enabled = facts.unit_files.get(unit, ("", ""))[0]
         if state not in {"active", "inactive"} or not _fits(_UNIT, unit):
@@ -219,7 +222,7 @@ def _units(facts: Facts, lab: Lab) -> Iterator[str]:
     seen: set[str] = set()
     for thing in undeclared(facts, lab):
         if thing.sort is Sort.UNIT and "/" not in thing.name and thing.name not in seen:
-            static = facts.unit_files.get(thing.name, ("", ""))[0] in {"static", "transient"}
+            static = facts.unit_files.get(thing.name, ("", ""))[0] == "static"
             if not static and "@." not in thing.name:
                 seen.add(thing.name)
                 yield thing.name
