@@ -16,10 +16,11 @@ from lab.api.login import ssh_command
 from lab.api.places import forget, workspace_of
 from lab.api.saved import SavedPlan, plans_of
 from lab.api.schema import schemas
+from lab.api.secrets import LabSecrets
 from lab.api.selector import select
 from lab.api.staging import placed, undo
 from lab.api.standing import HostStatus, standings
-from lab.config import Inventory, find_root, load
+from lab.config import Inventory, find_root, lab_name, load
 from lab.engine import JOBS, Approval, Engine
 from lab.engine.digests import Digests, digest_of
 from lab.engine.protocol import Options
@@ -37,6 +38,7 @@ from lab.journal import Journal, RunRecord, locked
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
 from lab.model.outcome import ExitCode, Finding, Level, RunReport
+from lab.secrets.store import Store
 from layers import LAYERS
 
 
@@ -66,18 +68,31 @@ class Lab:
         self._engine = Engine(inventory, layers, self.workspace, self._journal)
 
     @classmethod
-    def load(cls, root: str | Path | None = None, layers: tuple[Layer, ...] = LAYERS) -> Lab:
+    def load(
+        cls,
+        root: str | Path | None = None,
+        layers: tuple[Layer, ...] = LAYERS,
+        *,
+        secrets_may_lack: bool = False,
+    ) -> Lab:
         """Read and validate the lab in ``root`` (or in the nearest folder upwards from here).
 
-        Raises ConfigError with every mistake at once. Touches nothing.
+        Raises ConfigError with every mistake at once. Touches nothing, and decrypts nothing.
+        ``secrets_may_lack``: a secret that is used and not there yet is no mistake.
         """
         folder = find_root(Path.cwd()) if root is None else Path(root).resolve()
-        return cls(load(folder, layers), layers)
+        store = Store(folder, lab_name(folder), lenient=secrets_may_lack)
+        return cls(load(folder, layers, store), layers)
 
     @property
     def name(self) -> str:
         """The lab's name."""
         return self.inventory.name
+
+    @property
+    def secrets(self) -> LabSecrets:
+        """Its passwords and keys, encrypted in ``secrets/``."""
+        return LabSecrets(self.inventory)
 
     @property
     def root(self) -> Path:

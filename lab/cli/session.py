@@ -81,3 +81,10 @@ def opened(settings: Settings) -> Iterator[Session]:
     """The lab that the settings point to, closed afterwards. Raises ConfigError."""
     with Lab.load(settings.root) as lab:
         yield Session(lab, Screen(settings))
+
+
+@contextmanager
+def opened_for_secrets(settings: Settings) -> Iterator[Session]:
+    """The same; a secret that is used and not there yet is no mistake."""
+    with Lab.load(settings.root, secrets_may_lack=True) as lab:
+        yield Session(lab, Screen(settings))

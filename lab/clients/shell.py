@@ -1,7 +1,8 @@
-"""One persistent POSIX shell on a host: the system's OpenSSH, or a local one, framed commands.
+"""One persistent POSIX shell on a host, by OpenSSH, in a container or local: framed commands.
 
-The host needs sshd, a POSIX sh, and head, dd and cat of coreutils or busybox: nothing is copied
-there. A command that loses its connection may still run to its end on the host.
+The host needs sshd (a container does not), a POSIX sh, and head, dd and cat of coreutils or
+busybox: nothing is copied there. A command that loses its connection may still run to its end on
+the host.
 """
 
 from __future__ import annotations

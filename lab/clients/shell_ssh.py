@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.clients import shell_root
+from lab.clients import shell_container, shell_root
 from lab.model.secret import Secret
 
 _CONNECT_TIMEOUT = 30  # an emulated guest under load needs seconds for the key exchange
@@ -44,7 +44,9 @@ class Endpoint:
 
     Attributes:
         name: The host's name, for messages.
-        kind: ``"ssh"``, or ``"local"`` for this machine (tests, and this machine as a host).
+        kind: ``"ssh"``; ``"container"``, by ``docker exec`` (``address`` is the container's name,
+            ``engine`` where its engine is, ``""`` = the usual one); or ``"local"`` for this machine
+            (tests, and this machine as a host).
         host_key: ``"ssh-ed25519 AAAA…"``: the only key that is accepted. ``None``: the user's own
             known_hosts decides (strictly).
         identity_file: A private key to offer, or ``None`` for the user's agent and configuration.
@@ -53,18 +55,19 @@ class Endpoint:
     """
 
     name: str
-    kind: Literal["ssh", "local"] = "ssh"
+    kind: Literal["ssh", "container", "local"] = "ssh"
     address: str = ""
     port: int = 22
     user: str = ""
     host_key: str | None = None
     identity_file: str | None = None
+    engine: str = ""
     sudo_password: Secret | None = None
 
 
 def known_hosts(endpoint: Endpoint, runtime: Path, *, anew: bool = False) -> Path | None:
     """The private file that holds the one accepted key; ``None`` where the user's decides."""
-    if endpoint.kind == "local" or endpoint.host_key is None:
+    if endpoint.kind != "ssh" or endpoint.host_key is None:
         return None
     mark = hashlib.sha256(f"{endpoint}".encode()).hexdigest()[:16]
     return runtime / f"known-{os.getpid()}-{mark}{'-anew' if anew else ''}"
@@ -90,6 +93,9 @@ def command_line(
         program = shell_root.command(_LOOP, with_password=endpoint.sudo_password is not None)
     if endpoint.kind == "local":
         return program
+    if endpoint.kind == "container":
+        user, name = "root" if root else endpoint.user, endpoint.address or endpoint.name
+        return shell_container.command_line(name, endpoint.engine, user, _LOOP)
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
@@ -225,6 +231,8 @@ def explain(endpoint: Endpoint, status: int | None, noise: str) -> Complaint:
         else f"lab plan l2 host={endpoint.name}",
         "login": f"ssh -v -p {endpoint.port} {address}",
     }
+    if endpoint.kind == "container":
+        return Complaint(*shell_container.explain(words, status, noise))
     for number, (pattern, cause, hint) in enumerate(_WORDS):
         if re.search(pattern, noise):
             stranger = number < _ABOUT_HOST_KEYS

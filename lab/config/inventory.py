@@ -70,6 +70,13 @@ def find_root(start: Path) -> Path:
     raise ConfigError([Problem("lab.yaml", f"not found in {start} or any folder above it")])
 
 
+def lab_name(root: Path) -> str:
+    """What ``lab.yaml`` calls the lab; ``""`` where it cannot be read (loading says why)."""
+    node, _ = read(root / "lab.yaml", "lab.yaml")
+    name = node.get("name") if node is not None else None
+    return str(name.value) if name is not None and NAME.match(str(name.value)) else ""
+
+
 def load(root: Path, layers: Sequence[Layer], secrets: Secrets | None = None) -> Inventory:
     """Read and validate the whole lab; ``secrets`` is where their values will come from.
 
@@ -114,6 +121,7 @@ class _Loading:
         self.problems += waiting_problems(hosts, documents, [name for name, _, _ in declared])
         self.problems += host_problems(hosts, documents, self.layers)
         fine = self._accepted([name for name, _, _ in declared])
+        self.problems += self.secrets.problems()
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_order))
         assert entry is not None  # noqa: S101 (its absence is a problem)

@@ -17,6 +17,12 @@ def _memory(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observe
     return MemoryDriver(workspace)
 
 
+def _docker(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observed]:
+    from layers.l2_instantiate.drivers.docker import DockerDriver  # noqa: PLC0415 (lazy)
+
+    return DockerDriver(workspace)
+
+
 def _qemu(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observed]:
     from layers.l2_instantiate.drivers.qemu import QemuDriver  # noqa: PLC0415 (lazy)
 
@@ -41,7 +47,7 @@ LAYER = Layer(
     plan=planner.plan,
     predict=planner.predict,
     outputs=planner.outputs,
-    drivers={"existing": _existing, "memory": _memory, "qemu": _qemu},
+    drivers={"docker": _docker, "existing": _existing, "memory": _memory, "qemu": _qemu},
     claims=planner.claims,
     check=planner.check,
     known=planner.known,

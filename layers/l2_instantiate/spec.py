@@ -24,7 +24,7 @@ from layers.l2_instantiate.ports import Ports
 
 ROOT = "root"
 EXISTING = "existing"
-KINDS = (EXISTING, "memory", "qemu")
+KINDS = ("docker", EXISTING, "memory", "qemu")
 _MIB = 1024**2
 _SECTOR = 512
 _LEAST_MEMORY = 128 * _MIB
@@ -131,14 +131,21 @@ class Provider(_Declared):
     """The provider of ``lab.yaml`` that a host names.
 
     ``firmware`` is the UEFI code file of this machine, where it is not in one of the usual places.
+    ``host`` is the address of a Docker engine, where it is neither ``DOCKER_HOST`` nor the usual.
     """
 
     kind: str = Field(json_schema_extra={"enum": list(KINDS)})
     name: str = ""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
+    host: str | None = Field(
+        default=None,
+        description="kind docker: the engine's address; left out: DOCKER_HOST, or the usual socket",
+        examples=["unix:///var/run/docker.sock"],
+    )
     boot_deadline: Duration | None = Field(
-        default=None, description="how long a boot may take; 2m with KVM, 4m without"
+        default=None,
+        description="how long a boot may take; 2m with KVM, 4m without, 1m for a container",
     )
 
     @field_validator("kind", mode="before")
@@ -155,10 +162,27 @@ class Provider(_Declared):
             raise ValueError(f"{firmware!r} is not absolute: write it with a leading /")
         return firmware
 
+    @field_validator("host")
+    @classmethod
+    def _socket(cls, host: str | None) -> str | None:
+        if host is not None and not host.startswith("unix:///"):
+            raise ValueError(
+                f"{host!r} is not an engine on this machine: write it like "
+                "unix:///var/run/docker.sock"
+            )
+        return host
+
+    @property
+    def engine(self) -> str | None:
+        """Its address, ``""`` for the usual one; ``None`` where machines are no containers."""
+        return (self.host or "") if self.kind == "docker" else None
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.kind != "qemu" and (self.accelerator != "auto" or self.firmware is not None):
             raise ValueError(f"accelerator and firmware are for kind qemu, not {self.kind}")
+        if self.kind != "docker" and self.host is not None:
+            raise ValueError(f"host is for kind docker, not {self.kind}")
         return self
 
 
@@ -249,6 +273,7 @@ class Spec(_Declared):
 
     section: Machine | None = Field(default=None, alias="machine")
     existing: Existing | None = None
+    engine: str | None = Field(default=None, description="of a container: see Provider.engine")
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
     boot_deadline: int | None = Field(default=None, description="seconds")
@@ -272,16 +297,16 @@ class Inputs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    accelerator: Literal["kvm", "tcg"] = "tcg"
+    accelerator: Literal["kvm", "tcg"] | None = None
     template: str | None = None
     template_name: str | None = None
 
 
 class ObservedDisk(_Declared):
-    """One disk as it is: bytes it can hold, bytes it takes on this machine."""
+    """One disk as it is: bytes it can hold, bytes it takes on this machine (``None``: unknown)."""
 
     size: int
-    used: int = 0
+    used: int | None = 0
     durable: bool = False
     owned: bool = True
 
@@ -298,6 +323,7 @@ class Observed(_Declared):
         template_name: ``""`` where the root disk no longer fits what it was made from.
         disks: All that exist, ``root`` among them.
         attached: The disks besides root that it has, sorted.
+        mounts: Of a container: which of them it has where, ``"data at /srv"``, sorted.
         root_at_boot: Size of the root disk when the guest last booted; it grows its filesystem
             then.
         ports: Sorted long forms.
@@ -318,6 +344,7 @@ class Observed(_Declared):
     memory: int = 0
     disks: dict[str, ObservedDisk] = {}
     attached: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
     root_at_boot: int = 0
     ports: tuple[str, ...] = ()
     user: str = ""

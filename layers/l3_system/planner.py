@@ -32,7 +32,9 @@ def parts(document: Document) -> tuple[Part, ...]:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
     declared = expanded(document.system, RECIPES)
-    spec = Spec(**declared, filesystems=document.machine.disks)
+    # A container has its disks mounted from outside.
+    disks = {} if document.provider.kind == "docker" else document.machine.disks
+    spec = Spec(**declared, filesystems=disks)
     return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 

@@ -20,6 +20,7 @@ from layers.l3_system.kinds.script import sections
 _ATTEMPT = 15.0
 _PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 _OVER = 2.0
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Trial:
             DriverError: nothing was changed (it could not be armed), or a step failed (what was
                 done was put back), or the host did not come back.
         """
-        names = ", ".join(change.what for step in steps for change in step.changes)
+        names = _names([change for step in steps for change in step.changes])
         self._arm(line, names)
         faults.point("l3.guard.after_arm")
         failure = self._apply(steps, line, names)
@@ -183,4 +184,6 @@ class Trial:
 
 
 def _names(changes: Sequence[Change]) -> str:
-    return ", ".join(change.what for change in changes)
+    shown = ", ".join(change.what for change in changes[:_NAMED])
+    more = len(changes) - _NAMED
+    return shown if more <= 0 else f"{shown} and {more} more"

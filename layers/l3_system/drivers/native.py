@@ -6,6 +6,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lab.clients import shell
 from lab.errors import DriverError, Locked, TransportError
@@ -15,7 +16,7 @@ from lab.model.undeclared import Known, Undeclared
 from layers.l3_system.drivers import surveys
 from layers.l3_system.drivers.guarded import Trial
 from layers.l3_system.kinds import guard
-from layers.l3_system.kinds.kind import Kind, Section, Step
+from layers.l3_system.kinds.kind import Kind, LooksAgain, Section, Step, Wanted, name_of
 from layers.l3_system.kinds.lifeline import lifeline
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.kinds.script import applying, ledger, probing, sections
@@ -51,18 +52,18 @@ class NativeDriver:
         everything = wanted(target)
         target.report("looks at the system")
         ends = time.monotonic() + _LONGEST_TRIAL
-        while (found := self._look(target, everything)).get("guard"):
+        while (found := self._look(target, everything, KINDS)).get("guard"):
             self._await_trial(target, found["guard"][-1], ends)
         owned = ledger([line for part in found.get("ledger", ()) for line in part.lines])
         things = {kind.NAME: kind.parse(found.get(kind.NAME, ())) for kind in KINDS}
         return Observed(things=things, owned=owned)
 
     def _look(
-        self, target: Target[Spec, Inputs], everything: Everything
+        self, target: Target[Spec, Inputs], everything: Everything, kinds: Sequence[Kind]
     ) -> dict[str, list[Section]]:
-        """The answers to all probes, by their kind."""
+        """The parts of the answer, by kind; ``ledger`` and ``guard`` too."""
         nonce = secrets.token_hex(12)
-        probes = [guard.PROBE, *(kind.probe(everything[kind.NAME]) for kind in KINDS)]
+        probes = [guard.PROBE, *(kind.probe(everything[kind.NAME]) for kind in kinds)]
         script = probing(nonce, probes)
         reply = self._shell(target).run(
             script, doing="look at the system", deadline=_OBSERVE_DEADLINE, check=False
@@ -135,7 +136,7 @@ class NativeDriver:
         steps = [
             step
             for name, group in itertools.groupby(changes, key=_kind_of)
-            for step in _BY_NAME[name].steps(tuple(group), everything[name])
+            for step in self._steps(target, everything, name, tuple(group))
         ]
         for change in changes:
             started(change)
@@ -155,8 +156,25 @@ class NativeDriver:
     ) -> None:
         for name, group in itertools.groupby(changes, key=_kind_of):
             self._workspace.check()
-            steps = _BY_NAME[name].steps(tuple(group), everything[name])
+            steps = self._steps(target, everything, name, tuple(group))
             self._run(target, steps, started, done)
+
+    def _steps(
+        self,
+        target: Target[Spec, Inputs],
+        everything: Everything,
+        name: str,
+        changes: tuple[Change, ...],
+    ) -> list[Step]:
+        """How one kind carries its changes out; some must see what is there by now."""
+        kind, things = _BY_NAME[name], everything[name]
+        if isinstance(kind, LooksAgain):
+            found = kind.parse(self._look(target, everything, [kind]).get(name, ()))
+            things = {
+                n: replace(things.get(n, Wanted({})), found=found.get(n))
+                for n in map(name_of, changes)
+            }
+        return kind.steps(changes, things)
 
     def _run(
         self,

@@ -193,9 +193,10 @@ fi
 }
 if ! [ -d /run/systemd/system ]; then :
 elif systemctl -q is-active systemd-networkd.service; then
-  for n in NETDEVS; do ip link delete "$n" 2>/dev/null || :; done
   if [ -d /etc/netplan ] && command -v netplan >/dev/null; then netplan apply; fi
-  networkctl reload
+  # what is there already it never makes anew by itself
+  remade=; for n in NETDEVS; do ! ip link delete "$n" 2>/dev/null || remade=1; done
+  if [ "$remade" ]; then systemctl restart systemd-networkd.service; else networkctl reload; fi
   # it answers before it is done; a connection that comes in between would prove nothing
   sleep 1; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do settled && break; sleep 1; done
 elif systemctl -q is-active networking.service; then systemctl restart networking.service
@@ -214,10 +215,14 @@ if [ "$n" = "$nonce" ]; then
     else read -r p <$G/sleeper && kill "-$p"; fi
     rm -f $boot $wants/${boot##*/}; sync -f $G 2>/dev/null || sync
     rm -rf $G $R $lib/guard.lock; echo confirmed
+    case $has_systemd$(systemctl show -p LoadState ${boot##*/} 2>/dev/null) in
+      1*=loaded) systemctl daemon-reload ;;
+    esac
   else echo reverting; fi
 else
   n=; [ ! -r $lib/reverted ] || read -r n <$lib/reverted
-  if [ "$n" = "$nonce" ]; then echo reverted; sed 1d $lib/reverted; rm -f $lib/reverted; else echo lost; fi
+  if [ "$n" != "$nonce" ]; then echo lost
+  else echo reverted; sed 1d $lib/reverted; rm -f $lib/reverted; fi
 fi
 exit 0
 """
@@ -258,12 +263,8 @@ def _relative(paths: Sequence[str]) -> str:
 
 def live(line: Lifeline) -> str:
     """Shell that makes what was changed bite now rather than at the next boot."""
-    prefix, suffix = "/etc/systemd/network/05-strata-", ".netdev"
-    devices = [p for p in line.trees if p.startswith(prefix) and p.endswith(suffix)]
-    names = [p.removeprefix(prefix).removesuffix(suffix) for p in devices]
-    return "".join(
-        _LIVE[area].replace("NETDEVS", quote(*names)) for area in Area if area in line.areas
-    )
+    links = quote(*line.links)
+    return "".join(_LIVE[area].replace("NETDEVS", links) for area in Area if area in line.areas)
 
 
 def trying(nonce: str, steps: Sequence[Step], line: Lifeline) -> tuple[str, bytes]:

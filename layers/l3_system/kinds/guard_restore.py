@@ -29,8 +29,10 @@ REVERT = r"""main() {
 }
 
 files() {
+  while IFS= read -r p; do
+    [ ! -e "/$p" ] || ( cd / && find "$p" -xdev ! -type s )
+  done <roots >now
   while IFS= read -r p; do rm -rf -- "/$p"; done <absent
-  while IFS= read -r p; do [ ! -e "/$p" ] || ( cd / && find "$p" -xdev ! -type s ); done <roots >now
   sort trees >was
   sort now | comm -23 - was | sort -r | while IFS= read -r p; do
     if [ -d "/$p" ] && [ ! -L "/$p" ]; then rmdir -- "/$p"; else rm -f -- "/$p"; fi
@@ -41,7 +43,8 @@ files() {
 
 settings() {
   while read -r p v; do
-    [ ! -e "/proc/sys/$p" ] || [ "$(cat "/proc/sys/$p")" = "$v" ] || printf '%s\n' "$v" >"/proc/sys/$p"
+    [ -e "/proc/sys/$p" ] || continue
+    [ "$(cat "/proc/sys/$p")" = "$v" ] || printf '%s\n' "$v" >"/proc/sys/$p"
   done <settings
 }
 
@@ -59,7 +62,7 @@ units() {
   control daemon-reload
   now=; [ "$mode" != boot ] || now=--no-block
   kept=$(cat kept)
-  for n in $(netdevs); do ip link delete "$n"; done
+  for n in $(netdevs); do ip link delete "$n" 2>/dev/null; done
   # at once: a socket that is left for a moment would start its service again
   gone=$(sed -n 's/ \(inactive\|deactivating\|failed\)$//p' units)
   [ -z "$gone" ] || control $now stop $gone

@@ -57,6 +57,7 @@ _UNIT: dict[Area, re.Pattern[str]] = {
     ),
     Area.FIREWALL: re.compile(r"(nftables|firewalld|ufw|netfilter-persistent|ip6?tables)\."),
 }
+NETDEV = re.compile(r"/etc/systemd/network/05-strata-(.+)\.netdev")
 _ROOT_GROUPS = {"sudo", "wheel", "admin", "root"}
 _ACCOUNTS = tuple(
     f"/etc/{n}{old}"
@@ -97,6 +98,7 @@ class Lifeline:
         units: Units whose state is saved.
         settings: Kernel settings that are saved, as paths below /proc/sys.
         mounts: What is unmounted again if it was not mounted.
+        links: Virtual interfaces that have to be made anew.
     """
 
     areas: frozenset[Area]
@@ -105,12 +107,13 @@ class Lifeline:
     units: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 def concerns(change: Change, login: Login) -> frozenset[Area]:
     """The areas that a change can cut; empty for one that cannot cut us off."""
     kind, _, name = change.what.partition(" ")
-    if kind in {"user", "group", "sudoers", "sysctl", "firewall", "wireguard"}:
+    if kind in {"user", "group", "sysctl", "firewall", "wireguard"}:
         return _by_kind(kind, name, change, login)
     if kind in {"service", "unit", "timer"}:
         return frozenset(area for area, unit in _UNIT.items() if unit.match(name))
@@ -128,8 +131,6 @@ def _by_kind(kind: str, name: str, change: Change, login: Login) -> frozenset[Ar
         return frozenset({Area.FIREWALL})
     if kind == "wireguard":
         return frozenset({Area.NETWORK})
-    if kind == "sudoers":
-        return frozenset({Area.RIGHTS})
     if kind == "sysctl":
         return frozenset({Area.NETWORK} if name.startswith("net.") else ())
     if change.action is Action.CREATE or {f.field for f in change.fields} == {"comment"}:
@@ -216,7 +217,8 @@ def lifeline(changes: Iterable[Change], login: Login) -> Lifeline:
     units = {unit for line in each for unit in line.units}
     units |= {unit for area in areas for unit in UNITS[area]}
     if Area.FIREWALL in areas:
-        trees |= {"/etc/nftables.conf", "/var/lib/strata/originals/etc/nftables.conf"}
+        trees |= {"/etc/nftables.conf", f"{_ORIGINALS}/etc/nftables.conf"}
+        trees.add("/var/lib/strata/firewall")
     if Area.NETWORK in areas:
         trees.add("/etc/systemd/network")
     if units:
@@ -228,6 +230,7 @@ def lifeline(changes: Iterable[Change], login: Login) -> Lifeline:
         tuple(sorted(units)),
         tuple(sorted({path for line in each for path in line.settings})),
         tuple(sorted({path for line in each for path in line.mounts})),
+        tuple(sorted({name for line in each for name in line.links})),
     )
 
 
@@ -241,8 +244,6 @@ def _saved(change: Change, login: Login) -> Lifeline:
             return Lifeline(areas, (*_ACCOUNTS, *keys))
         case "service" | "unit" | "timer":
             return Lifeline(areas, (f"{_ORIGINALS}{_UNIT_FILES}/{name}",), units=(name,))
-        case "sudoers":
-            return Lifeline(areas, ("/etc/sudoers.d",))
         case "sysctl":
             conf = f"/etc/sysctl.d/90-strata-{name}.conf"
             return Lifeline(areas, (conf,), settings=(name.replace(".", "/"),))
@@ -250,5 +251,10 @@ def _saved(change: Change, login: Login) -> Lifeline:
             return Lifeline(areas, plain=(name,))
         case "mount":
             return Lifeline(areas, ("/etc/fstab",), mounts=(name,))
+        case "wireguard":
+            return Lifeline(areas, links=(name,))
+        case "firewall":
+            return Lifeline(areas)
     path = _path(kind, name)
-    return Lifeline(areas, (path, f"{_ORIGINALS}{path}") if name.startswith("/") else ())
+    link = NETDEV.fullmatch(path) if change.action is not Action.CREATE else None
+    return Lifeline(areas, (path, f"{_ORIGINALS}{path}"), links=(link[1],) if link else ())

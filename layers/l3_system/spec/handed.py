@@ -6,6 +6,7 @@ import ast
 import configparser
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -37,9 +38,10 @@ def role(value: Any, info: ValidationInfo) -> LabRole:
         return value
     if not isinstance(value, str) or not _ROLE.match(value):
         raise ValueError(f"{value!r} is not a role's name: letters, digits, _ . and -")
-    if info.context is None:
+    reader: Reader | None = (info.context or {}).get("reader")
+    if reader is None:
         return LabRole(str(value))
-    tree = _find(value, info.context["reader"])
+    tree = _find(value, reader)
     for name, file in zip(tree.names(), tree.files, strict=True) if tree is not None else ():
         if _OF_YAML.match(name):
             _check_yaml(file)
@@ -141,6 +143,17 @@ def masked(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [masked(v) for v in value]
     return str(value) if isinstance(value, (Secret, str)) else value
+
+
+def secrets_in(value: Any) -> dict[str, Secret]:
+    """Every secret in a value, by name."""
+    if isinstance(value, Secret):
+        return {value.name: value}
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return {name: secret for item in value for name, secret in secrets_in(item).items()}
+    return {}
 
 
 Variables = Annotated[

@@ -21,11 +21,13 @@ from lab.model.plan import Change
 from layers.l3_system.drivers import reach
 from layers.l3_system.drivers.ansible import inventory
 from layers.l3_system.drivers.ansible.inventory import AnsibleErrand
-from layers.l3_system.drivers.ansible.results import Failure, Listener, Mask
+from layers.l3_system.drivers.ansible.results import Failure, Listener
+from layers.l3_system.drivers.mask import Mask
+from layers.l3_system.drivers.teller import Teller
 from layers.l3_system.errands import digest
 from layers.l3_system.spec import Inputs
 from layers.l3_system.spec.errands import Rehearsal, RolesErrand
-from layers.l3_system.spec.handed import roles_path
+from layers.l3_system.spec.handed import roles_path, secrets_in
 
 AnsibleTarget = Target[AnsibleErrand, Inputs]
 
@@ -84,7 +86,7 @@ class AnsibleDriver:
     ) -> None:
         """One run; each change is told of when its task is."""
         there = reach.look(self._workspace, target)
-        told = _Teller(changes, started, done)
+        told = Teller(changes, started, done)
         heard = Listener(self._mask(target))
         self._run(target, there.python, heard, check=False, told=told)
         if heard.failure is not None:
@@ -93,7 +95,7 @@ class AnsibleDriver:
         told.rest()
 
     def _mask(self, target: AnsibleTarget) -> Mask:
-        found = inventory.secrets_in(inventory.values_of(target.spec, target.host))
+        found = secrets_in(inventory.values_of(target.spec, target.host))
         return Mask({name: secret.reveal() for name, secret in found.items()})
 
     def _run(
@@ -103,7 +105,7 @@ class AnsibleDriver:
         heard: Listener,
         *,
         check: bool,
-        told: _Teller | None = None,
+        told: Teller | None = None,
     ) -> None:
         """One run to its end; raises where Ansible did not get to an end of its own."""
         errand = target.spec
@@ -141,7 +143,7 @@ class AnsibleDriver:
         target: AnsibleTarget,
         event: dict[str, Any],
         heard: Listener,
-        told: _Teller | None,
+        told: Teller | None,
         over: list[_Over],
     ) -> None:
         match event["event"]:
@@ -189,7 +191,7 @@ class AnsibleDriver:
         arguments = [*(["--check"] if check else []), "--diff"]
         arguments += ["-e", f"@{_write(folder / 'values.json', values)}"] if values else []
         arguments += ["--tags", ",".join(errand.tags)] if errand.tags else []
-        secrets = inventory.secrets_in(inventory.values_of(errand, target.host))
+        secrets = secrets_in(inventory.values_of(errand, target.host))
         if secrets:
             arguments += ["-e", f"@{folder / 'secrets'}"]
         revealed = {name: secret.reveal() for name, secret in secrets.items()}
@@ -234,41 +236,6 @@ class AnsibleDriver:
         if errand.options.strategy == "mitogen":
             environment |= _mitogen(target)
         return environment
-
-
-class _Teller:
-    """Tells of planned changes as their tasks come by; of those that did not, at the end."""
-
-    def __init__(
-        self,
-        changes: Sequence[Change],
-        started: Callable[[Change], None],
-        done: Callable[[Change], None],
-    ) -> None:
-        self._waiting = {change.what: change for change in changes}
-        self._running: dict[str, Change] = {}
-        self._tell_started, self._tell_done = started, done
-
-    def started(self, name: str) -> None:
-        """A task of that name begins."""
-        change = self._waiting.pop(name, None)
-        if change is not None:
-            self._running[name] = change
-            self._tell_started(change)
-
-    def done(self, name: str) -> None:
-        """It is done."""
-        change = self._running.pop(name, None)
-        if change is not None:
-            self._tell_done(change)
-
-    def rest(self) -> None:
-        """The run was good: what had no task of its own is done with it."""
-        for change in self._running.values():
-            self._tell_done(change)
-        for change in self._waiting.values():
-            self._tell_started(change)
-            self._tell_done(change)
 
 
 def _require(module: str, extra: str, target: AnsibleTarget) -> None:

@@ -109,17 +109,6 @@ def referenced(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def secrets_in(value: Any) -> dict[str, Secret]:
-    """Every secret in a value, by name."""
-    if isinstance(value, Secret):
-        return {value.name: value}
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return {name: secret for item in value for name, secret in secrets_in(item).items()}
-    return {}
-
-
 def values_of(errand: AnsibleErrand, host: Host) -> Any:
     """All values that an errand is given."""
     if isinstance(errand, PlaybookErrand):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from layers.l3_system.drivers.mask import Mask
 from layers.l3_system.errands import unique
 from layers.l3_system.spec.errands import Difference, Step
 
@@ -15,35 +16,7 @@ _SKIPPED_IN_CHECK = ("not in check mode", "does not support check mode")
 _ONLY_STATUS = "non-zero return code"
 _KEPT_LINES = 20
 _LONGEST = 200
-_SECRET_LINE = 8
 _HIDDEN = "(secret)"
-
-
-class Mask:
-    """Takes secrets out of what is shown."""
-
-    def __init__(self, revealed: Mapping[str, str]) -> None:
-        self._names = {
-            spelled: name
-            for name, value in revealed.items()
-            for spelled in {value.strip(), *_long_lines(value)}
-            if spelled
-        }
-
-    def hits(self, text: str) -> bool:
-        """Whether a secret stands in it."""
-        return any(value in text for value in self._names)
-
-    def __call__(self, text: str) -> str:
-        """The text with the names of secrets in their places."""
-        for value in sorted(self._names, key=len, reverse=True):
-            text = text.replace(value, f"(secret {self._names[value]})")
-        return text
-
-
-def _long_lines(value: str) -> list[str]:
-    """A key of several lines is a secret line by line."""
-    return [line for line in value.splitlines() if len(line) >= _SECRET_LINE]
 
 
 @dataclass(frozen=True, slots=True)
