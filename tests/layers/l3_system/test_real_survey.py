@@ -33,7 +33,7 @@ groupadd -g 1700 media
 useradd -r -s /usr/sbin/nologin handmade
 echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob; chmod 440 /etc/sudoers.d/bob
 echo '# edited by hand' >>/etc/sudo.conf
-echo 'welcome' >/etc/motd
+echo 'welcome' >/etc/motd; rm /etc/update-motd.d/10-uname; ln -s /srv/shop /etc/shop
 echo 'colour = blue' >/etc/shop.conf
 echo 'token = abcdef123456' >/etc/app.conf
 printf 'a\\0b' >/etc/binary.dat
@@ -63,7 +63,9 @@ PLANTED = {
     (Sort.SUDOERS, "/etc/sudoers.d/bob"),
     (Sort.CONFFILE, "/etc/sudo.conf"),
     (Sort.CONFFILE, "/etc/motd"),
+    (Sort.CONFFILE, "/etc/update-motd.d/10-uname"),
     (Sort.FILE, "/etc/shop.conf"),
+    (Sort.FILE, "/etc/shop"),
     (Sort.FILE, "/etc/app.conf"),
     (Sort.FILE, "/etc/binary.dat"),
     (Sort.FILE, "/usr/local/bin/tick"),

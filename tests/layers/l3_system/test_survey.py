@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from lab.model.baseline import Account as ImageAccount
 from lab.model.baseline import Baseline
-from lab.model.files import LabFile
 from lab.model.undeclared import Sort
-from layers.l3_system.kinds.kind import Place
+from layers.l3_system.kinds.kind import Place, Wanted
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.spec import Spec
 from layers.l3_system.survey import describing
@@ -342,18 +341,23 @@ def test_the_lab_s_own_key_lets_its_login_in_and_nobody_else():
     assert found == {f"root: {title_of(KEY)}"}
 
 
-def test_a_declared_key_is_known_whatever_its_comment(tmp_path):
-    spec = Spec.model_validate({})
-    user = {"authorized_keys": (LabFile("k.pub", f"ssh-ed25519 {BLOB} other".encode()),)}
-    spec = spec.model_copy(update={"users": {"bob": type_of_user(user)}})
+def test_a_declared_key_is_known_whatever_its_comment():
+    declared = {"user": {"bob": Wanted({"authorized_keys": [f"ssh-ed25519 {BLOB} other"]})}}
     facts = Facts(users={"bob": person(keys=[KEY])})
-    assert not names(facts, Sort.KEY) - {f"bob: {title_of(KEY)}"}
-    here = Lab(spec, {"user": {"bob": None}})
-    assert not [t for t in undeclared(facts, here) if t.sort is Sort.KEY]
+    assert not undeclared(facts, Lab(Spec(), declared))
 
 
-def type_of_user(values):
-    return Spec.model_fields["users"].annotation.__args__[1].model_validate(values)
+def test_what_stands_for_a_declared_thing_of_another_name_is_no_news():
+    declared = {"sysctl": {"vm.swappiness": Wanted({})}, "repository": {"vendor": Wanted({})}}
+    ours = (
+        "/etc/sysctl.d/90-strata-vm.swappiness.conf",
+        "/etc/apt/keyrings/vendor.asc",
+        "/etc/apt/sources.list.d/vendor.sources",
+    )
+    theirs = "/etc/apt/sources.list.d/other.sources"
+    facts = Facts(unowned={path: file() for path in (*ours, theirs)})
+    (thing,) = undeclared(facts, Lab(Spec(), declared))
+    assert thing.name == theirs
 
 
 # -- packages and keys --------------------------------------------------------------------------
@@ -478,11 +482,12 @@ def test_a_snowflake_in_the_words_of_a_persona():
     assert system["files"]["/etc/nginx/nginx.conf"] == {"source": "etc/nginx/nginx.conf"}
     assert system["services"]["nginx"] == "running"
     assert system["services"]["tick.timer"] == "running"
-    assert system["services"]["getty@tty1"] == "stopped"
+    assert system["services"]["getty@tty1"] == {"masked": True}
     assert "tick" not in system["services"]  # static: its timer starts it
-    left = dict(said.left)
-    assert "link" in left["/etc/nginx/sites-enabled/shop"]
-    assert "/srv/shop" in left
+    assert system["links"] == {
+        "/etc/nginx/sites-enabled/shop": {"target": "../sites-available/shop"}
+    }
+    assert "/srv/shop" in dict(said.left)
     assert "/etc/ssl/private/shop.key" not in system["files"]
     Spec.model_validate({k: v for k, v in system.items() if k not in {"users", "files"}})
 
@@ -514,6 +519,7 @@ def test_a_unit_that_fails_is_left_out_with_the_reason():
         ("inactive", "disabled", "stopped"),
         ("inactive", "enabled", {"state": "stopped", "enabled": True}),
         ("active", "disabled", {"state": "running", "enabled": False}),
+        ("inactive", "masked", {"masked": True}),
     ],
 )
 def test_units_are_declared_as_they_stand(state, enabled, said):
@@ -537,6 +543,11 @@ def test_a_mount_with_a_password_in_its_options_is_left_out():
     assert describe(facts).sections["system"]["mounts"] == {
         "/x": {"source": "nas:/x", "type": "nfs", "options": "ro,nofail"}
     }
+
+
+def test_a_configuration_file_that_somebody_removed_is_declared_absent():
+    facts = Facts(hostname="shop1", changed={"/etc/x": "removed", "/etc/y": "changed"})
+    assert describe(facts).sections == {"system": {"absent": ["/etc/x"]}}
 
 
 def test_files_of_somebody_without_a_proper_name_are_left_out():
