@@ -19,7 +19,7 @@ from layers.l3_system.kinds.template import render
 from layers.l3_system.recipes.all import RECIPES
 from layers.l3_system.recipes.recipe import expanded
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
-from layers.l3_system.spec.errands import Errand, Rehearsal
+from layers.l3_system.spec.errands import Errand, Nothing, Rehearsal
 
 Where = tuple[str | int, ...]
 Everything = Mapping[str, Mapping[str, Wanted]]
@@ -174,7 +174,7 @@ def predict(target: Target[Any, Inputs], observed: Any, plan: Plan) -> Predictio
 def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:  # noqa: ARG001
     """The name it answers to; an errand has nothing to add."""
     if isinstance(target.spec, Errand):
-        return BaseModel()
+        return Nothing()
     return Outputs(hostname=target.spec.hostname or target.host.name)
 
 

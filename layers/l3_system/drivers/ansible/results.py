@@ -101,7 +101,9 @@ class Listener:
             for line in str(found.get(stream) or "").splitlines()
             if line.strip()
         ]
-        said = self.mask(" ".join(str(found.get("msg") or "it failed").split()))
+        said = self.mask(
+            " ".join(str(found.get("msg") or found.get("reason") or "it failed").split())
+        )
         errors = [line for line in self.mask(str(found.get("stderr") or "")).splitlines() if line]
         if said == _ONLY_STATUS:
             said = f"{errors[-1].strip() if errors else 'it ended'} (status {found.get('rc')})"
