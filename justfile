@@ -87,6 +87,10 @@ format:
 bench *args:
     @python benchmarks/run.py "$@"
 
+# L3 beside pyinfra, mitogen, Ansible and bare ssh on a fleet of sandbox hosts (about 15 minutes)
+bench-fleet *args:
+    @python benchmarks/fleet.py "$@"
+
 # The generated reference of every command: docs/cli.md
 reference:
     @python -m lab.cli.reference > docs/cli.md

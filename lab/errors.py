@@ -9,19 +9,23 @@
         Stale              the world is not the one the approved plan was made for
       DriverError          the backend said no
         TransportError     the backend or the host could not be reached
+          UnknownHostKey   something answers, and cannot prove to be the host
         DeadlineExceeded   it was asked and did not finish in time
+        Reverted           it cut us off, and was undone on the host by itself
       NotConverged         applied, but the second plan is not empty
       Locked               somebody else runs
       Interrupted          the user asked to stop
 
 A message reads ``Unable to <verb> <thing> on <host>: <cause>.``; ``hint`` is what to type next.
-Everything here is text for a person; nothing here prints or exits.
+Everything here is text for a person, secrets masked; nothing here prints or exits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from lab.masking import mask
 
 
 class LabError(Exception):
@@ -33,9 +37,9 @@ class LabError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = mask(message)
+        self.hint = mask(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         """The sentence, and the hint on a line of its own."""
@@ -105,17 +109,25 @@ class DriverError(LabError):
         lines: Sequence[str] = (),
     ) -> None:
         super().__init__(message, hint=hint)
-        self.command = command
+        self.command = mask(command)
         self.status = status
-        self.lines = tuple(lines)
+        self.lines = tuple(map(mask, lines))
 
 
 class TransportError(DriverError):
     """The host or the backend could not be reached; nothing is known about its state."""
 
 
+class UnknownHostKey(TransportError):  # noqa: N818  (the house names read as sentences)
+    """What answers shows a host key that is not the one on record, or none is on record."""
+
+
 class DeadlineExceeded(DriverError):  # noqa: N818
     """The step was given a deadline and did not finish by then."""
+
+
+class Reverted(DriverError):  # noqa: N818
+    """What was applied cut us off; the host undid it by itself, and is reachable as before."""
 
 
 class NotConverged(LabError):  # noqa: N818
@@ -127,7 +139,7 @@ class NotConverged(LabError):  # noqa: N818
 
     def __init__(self, message: str, remaining: Sequence[str], *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.remaining = tuple(remaining)
+        self.remaining = tuple(map(mask, remaining))
 
 
 class Locked(LabError):  # noqa: N818

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from lab.masking import masked
 from lab.model.outcome import Outcome, PartReport, RunReport
 from lab.model.plan import Change, Plan
 from lab.model.plan import to_json as plan_to_json
+from lab.model.secret import Secret
 
 SCHEMA = "lab.event/1"
 
@@ -126,6 +128,8 @@ def _plain(value: Any) -> Any:
         return plan_to_json(value)
     if isinstance(value, Outcome):
         return value.value
+    if isinstance(value, Secret):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (tuple, list, set, frozenset)):
@@ -139,8 +143,11 @@ def _plain(value: Any) -> Any:
 
 
 def to_json(event: Event | RunReport | PartReport) -> dict[str, Any]:
-    """The JSON form: ``schema``, ``event`` (the class's name, snake case), ``time`` and fields."""
-    body: dict[str, Any] = _plain(event)
+    """The JSON form: ``schema``, ``event`` (the class's name, snake case), ``time`` and fields.
+
+    Secrets are masked in it.
+    """
+    body: dict[str, Any] = masked(_plain(event))
     if not isinstance(event, Event):
         return body
     words = (f"_{c.lower()}" if c.isupper() else c for c in type(event).__name__)

@@ -10,6 +10,7 @@ from typing import Any
 
 from lab.engine.approval import Key
 from lab.errors import LabError, Stale
+from lab.masking import masked
 from lab.model.outcome import RunReport
 from lab.model.plan import Plan, digest, plan_from_json, to_json
 
@@ -39,7 +40,7 @@ class SavedPlan:
     sources: str
 
     def document(self) -> dict[str, Any]:
-        """Its JSON form."""
+        """Its JSON form; no secret is in it."""
         body = {
             "schema": SCHEMA,
             "lab": self.lab,
@@ -49,7 +50,7 @@ class SavedPlan:
             "hosts": list(self.hosts),
             "sources": self.sources,
             "parts": [
-                {"host": h, "layer": layer, "part": part, "plan": to_json(plan)}
+                {"host": h, "layer": layer, "part": part, "plan": masked(to_json(plan))}
                 for (h, layer, part), plan in self.plans.items()
             ],
         }

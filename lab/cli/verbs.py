@@ -161,6 +161,8 @@ def _destroy(
     if not planned.changes:
         if settings.json:
             write_report(session, planned)
+        if planned.exit_code is ExitCode.OK:  # what is gone, or was never ours, is forgotten
+            lab.destroy(*selectors, approval=Approval(only={}), with_data=with_data)
         return planned.exit_code
     decision = confirm(doomed, consent, session.ask, lab.name)
     if doomed and not decision.go:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from pyinfra import context
 from pyinfra.api import StringCommand, facts
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command_for_host
+
+from lab.clients import shell_root
 
 _PIECE = 65536
 _TICK = 0.005
@@ -56,6 +59,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.client: Any = None
+        self.password: str | None = None
         self.batching = True
         self.asking = 0
         self.rehearsing = True
@@ -69,10 +73,14 @@ class Wire:
         self, script: str, *, as_root: bool, timeout: float | None = None
     ) -> tuple[int, bytes, bytes]:
         """Run a script on the host. It goes by standard input: sudo logs its command line."""
-        program = "sudo -H -n sh -s" if as_root else "sh -s"
+        words = ["sh", "-s"]
+        if as_root:
+            words = shell_root.command("sh -s", with_password=self.password is not None)
         self.commands += 1
-        stdin, stdout, _ = self.client.exec_command(program)
+        stdin, stdout, _ = self.client.exec_command(shlex.join(words))
         channel = stdout.channel
+        if as_root and self.password is not None:
+            self._become(channel, self.password)
         stdin.write(script)
         channel.shutdown_write()
         ends = time.monotonic() + timeout if timeout else math.inf
@@ -90,6 +98,18 @@ class Wire:
                 raise TimeoutError
             else:
                 time.sleep(_TICK)
+
+    def _become(self, channel: Any, password: str) -> None:
+        """Answer sudo, if it asks; nothing of a script is sent before root's shell is there."""
+        said, asked = b"", False
+        while shell_root.BECAME.encode() not in said:
+            piece = channel.recv_stderr(_PIECE)
+            if not piece:
+                return  # it refused: the status and what it said tell
+            said += piece
+            if shell_root.PROMPT.encode() in said and not asked:
+                channel.sendall(f"{password}\n".encode())
+                asked = True
 
     def ask(self) -> None:
         """Ask for everything that is wanted, in one command (and one more if not all as root)."""
@@ -119,8 +139,9 @@ class Wire:
 
 
 def _output(out: str, err: str) -> CommandOutput:
+    errors = shell_root.without_marks(err.splitlines())
     lines = [OutputLine("stdout", line) for line in out.splitlines()]
-    return CommandOutput([*lines, *(OutputLine("stderr", line) for line in err.splitlines())])
+    return CommandOutput([*lines, *(OutputLine("stderr", line) for line in errors)])
 
 
 WIRE = Wire()

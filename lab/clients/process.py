@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import DeadlineExceeded, DriverError, Interrupted
+from lab.masking import mask
 
 _TICK = 0.2
 _GRACE = 5.0
@@ -37,8 +38,8 @@ class Finished:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The last lines of standard error."""
-        text = self.stderr.decode(errors="replace").replace("\r", "\n")
+        """The last lines of standard error, secrets masked."""
+        text = mask(self.stderr.decode(errors="replace").replace("\r", "\n"))
         return tuple(line for line in text.splitlines() if line.strip())[-_KEPT_LINES:]
 
 
@@ -93,7 +94,8 @@ def run(
         deadline: Seconds; then the process group is ended and DeadlineExceeded raised.
         cancelled: When set, the group is ended and Interrupted raised.
         stdin: Bytes to feed it; ``None`` is /dev/null.
-        on_line: Called with each line of standard error as it comes (carriage returns count).
+        on_line: Called with each line of standard error as it comes (carriage returns count),
+            secrets masked.
         env: Added to this process's environment.
         cwd: Where to run it.
         check: Raise DriverError for an exit status other than 0.
@@ -163,7 +165,7 @@ class _Lines:
             return
         *whole, self._rest = (self._rest + piece.replace(b"\r", b"\n")).split(b"\n")
         for line in whole:
-            self._on_line(line.decode(errors="replace"))
+            self._on_line(mask(line.decode(errors="replace")))
 
 
 def _collect(

@@ -1,7 +1,8 @@
-"""One persistent POSIX shell on a host: the system's OpenSSH, or a local one, framed commands.
+"""One persistent POSIX shell on a host, by OpenSSH, in a container or local: framed commands.
 
-The host needs sshd, a POSIX sh, and head, dd and cat of coreutils or busybox: nothing is copied
-there. A command that loses its connection may still run to its end on the host.
+The host needs sshd (a container does not), a POSIX sh, and head, dd and cat of coreutils or
+busybox: nothing is copied there. A command that loses its connection may still run to its end on
+the host.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from lab.clients.shell_ssh import (
     known_hosts,
     write_known_hosts,
 )
-from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
+from lab.errors import (
+    DeadlineExceeded,
+    DriverError,
+    Interrupted,
+    TransportError,
+    UnknownHostKey,
+)
+from lab.masking import mask
 
 __all__ = ["Endpoint", "Reply", "Shell", "Shells", "shells"]
 
@@ -45,21 +53,27 @@ class Reply:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The last lines of standard error."""
+        """The last lines of standard error, secrets masked."""
         return _lines(self.stderr)
 
 
 def _lines(stderr: bytes) -> tuple[str, ...]:
-    text = stderr.decode(errors="replace").replace("\r", "\n")
+    text = mask(stderr.decode(errors="replace").replace("\r", "\n"))
     return tuple(line for line in text.splitlines() if line.strip())[-_KEPT_LINES:]
 
 
 class Shell:
-    """The sessions with one host. Commands of several threads take turns."""
+    """The sessions with one host. Commands of several threads take turns.
 
-    def __init__(self, endpoint: Endpoint, runtime: Path, cancelled: threading.Event) -> None:
+    With ``anew`` its connections are its own, whatever the user's ssh shares otherwise.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, runtime: Path, cancelled: threading.Event, *, anew: bool = False
+    ) -> None:
         self.endpoint = endpoint
-        self._known = known_hosts(endpoint, runtime)
+        self._anew = anew
+        self._known = known_hosts(endpoint, runtime, anew=anew)
         self._cancelled = cancelled
         self._sessions: dict[bool, Session] = {}
         self._turn = threading.Lock()
@@ -92,6 +106,7 @@ class Shell:
 
         Raises:
             TransportError: the host cannot be reached, or the connection broke.
+            UnknownHostKey: something answers that does not show the host key on record.
             DriverError: the script failed (with ``check``).
             DeadlineExceeded, Interrupted.
         """
@@ -135,6 +150,7 @@ class Shell:
             self._drop(root)
             why = explain(self.endpoint, ended.status, ended.noise)
             kind = DriverError if why.reached else TransportError
+            kind = UnknownHostKey if why.stranger else kind
             raise kind(
                 f"Unable to {doing} on {name}: {why.cause}.",
                 hint=why.hint,
@@ -170,7 +186,9 @@ class Shell:
         self._drop(root)
         if self._known is not None:
             write_known_hosts(self.endpoint, self._known)
-        session = Session(command_line(self.endpoint, self._known, root=root))
+        argv = command_line(self.endpoint, self._known, root=root, anew=self._anew)
+        secret = self.endpoint.sudo_password
+        session = Session(argv, secret.reveal() if root and secret is not None else None)
         self._sessions[root] = session
         return session
 
@@ -206,6 +224,18 @@ class Shells:
             if shell is None:
                 shell = self._shells[endpoint] = Shell(endpoint, self._runtime, self._cancelled)
             return shell
+
+    def anew(self, endpoint: Endpoint) -> Shell:
+        """A shell over a new connection; the caller closes it, or lets it be adopted."""
+        return Shell(endpoint, self._runtime, self._cancelled, anew=True)
+
+    def adopt(self, shell: Shell) -> None:
+        """Let everybody use this shell from now on; the one that was there before is closed."""
+        with self._lock:
+            before = self._shells.get(shell.endpoint)
+            self._shells[shell.endpoint] = shell
+        if before is not None:
+            before.close()
 
     def close(self) -> None:
         """Close all."""

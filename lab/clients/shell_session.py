@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NoReturn
 
+from lab.clients.shell_root import BECAME, PROMPT, WRONG
 from lab.errors import Interrupted
 
 _TICK = 0.2
@@ -87,8 +89,13 @@ class _Stream:
 class Session:
     """A process that was started for one host and one user. One thread at a time."""
 
-    def __init__(self, argv: list[str]) -> None:
-        """Start it. Raises OSError where the program is missing."""
+    def __init__(self, argv: list[str], password: str | None = None) -> None:
+        """Start it. Raises OSError where the program is missing.
+
+        With a ``password`` nothing is sent before the program either asks for it (then it is
+        given, once) or says that it needs none.
+        """
+        self._password = password
         # a session of its own: Ctrl-C at the terminal must not reach it before we decide
         self._process = subprocess.Popen(
             argv,
@@ -120,6 +127,7 @@ class Session:
         assert self._process.stdin is not None  # noqa: S101
         assert self._process.stdout is not None  # noqa: S101
         assert self._process.stderr is not None  # noqa: S101
+        self._become_root(ends, cancelled)
         waiting = memoryview(b"")
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdin, selectors.EVENT_WRITE)
@@ -146,6 +154,40 @@ class Session:
                     except BrokenPipeError:
                         selector.unregister(key.fileobj)  # what it wrote before tells why
         return out.status, bytes(out.body), bytes(err.body)
+
+    def _become_root(self, ends: float, cancelled: threading.Event) -> None:
+        """Answer the first prompt; a second one means that the password is wrong."""
+        password, self._password = self._password, None
+        if password is None:
+            return
+        process = self._process
+        assert process.stdin is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101
+        noise, sent = bytearray(), False
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stderr, selectors.EVENT_READ)
+            while f"{BECAME}\n".encode() not in noise:
+                if cancelled.is_set():
+                    raise Interrupted("Interrupted.", hint="the same command again; it resumes")
+                if time.monotonic() > ends:
+                    raise OverdueError(started=False, stderr=bytes(noise))
+                if not selector.select(_TICK):
+                    continue
+                piece = os.read(process.stderr.fileno(), _PIECE)
+                noise += piece
+                prompts = noise.count(PROMPT.encode())
+                if not piece or prompts > 1:
+                    self._refused(noise, wrong=prompts > 1)
+                if prompts and not sent:
+                    sent = True
+                    with contextlib.suppress(BrokenPipeError):  # its last words tell
+                        os.write(process.stdin.fileno(), f"{password}\n".encode())
+
+    def _refused(self, noise: bytearray, *, wrong: bool) -> NoReturn:
+        """Leave before anything is tried a second time."""
+        text = noise.decode(errors="replace")
+        self.end()
+        raise SessionEndedError(self._process.poll(), f"{text}\n{WRONG if wrong else ''}")
 
     def _receive(
         self,

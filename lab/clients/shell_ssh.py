@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lab.clients import shell_container, shell_root
+from lab.model.secret import Secret
+
 _CONNECT_TIMEOUT = 30  # an emulated guest under load needs seconds for the key exchange
 
 # Reads one framed command after the other: "<nonce> <script bytes> <stdin bytes>\n<script><stdin>".
@@ -20,22 +23,19 @@ _CONNECT_TIMEOUT = 30  # an emulated guest under load needs seconds for the key 
 # One line without quotes, backslashes and exclamation marks: any login shell passes it on.
 _LOOP = (
     "PATH=$PATH:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL; umask 022; cd /; "
+    "for c in dd head cat; do command -v $c >/dev/null 2>&1 || "
+    "{ echo strata-lacks $c >&2; exit 3; }; done; "
     "while read -r n k z; do "
     "s=$(dd bs=$k count=1 iflag=fullblock 2>/dev/null); "
     'echo "$n"; echo "$n" >&2; '
     'if [ "$z" = 0 ]; then ( eval "$s" ) </dev/null; r=$?; else '
     'head -c "$z" | { ( eval "$s" ); r=$?; cat >/dev/null; exit "$r"; }; r=$?; fi; '
-    'echo; echo "$n $r"; { echo; echo "$n $r"; } >&2; done'
+    'echo; echo "$n $r"; { echo; echo "$n $r"; } >&2; done; exit 0'
 )
-_ROOT_MARK = "strata-root"
-_AS_ROOT = (
-    'if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; '
-    f"if command -v sudo >/dev/null 2>&1; then echo {_ROOT_MARK} sudo >&2; "
-    'exec sudo -n sh -c "$1"; fi; '
-    f"if command -v doas >/dev/null 2>&1; then echo {_ROOT_MARK} doas >&2; "
-    'exec doas -n sh -c "$1"; fi; '
-    f"echo {_ROOT_MARK} none >&2; exit 1"
-)
+# ssh's first choice resists quantum computers, and costs older clients 70 ms of processor time a
+# login. What never leaves this machine is not recorded on the way; the rest stays on the list.
+_QUICK_EXCHANGE = "^curve25519-sha256"
+_LACKS = "strata-lacks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +44,33 @@ class Endpoint:
 
     Attributes:
         name: The host's name, for messages.
-        kind: ``"ssh"``, or ``"local"`` for this machine (tests, and this machine as a host).
+        kind: ``"ssh"``; ``"container"``, by ``docker exec`` (``address`` is the container's name,
+            ``engine`` where its engine is, ``""`` = the usual one); or ``"local"`` for this machine
+            (tests, and this machine as a host).
         host_key: ``"ssh-ed25519 AAAA…"``: the only key that is accepted. ``None``: the user's own
             known_hosts decides (strictly).
         identity_file: A private key to offer, or ``None`` for the user's agent and configuration.
+        sudo_password: For a login that becomes root by sudo with its password; taken only when a
+            session as root is opened, and written to sudo's standard input, nowhere else.
     """
 
     name: str
-    kind: Literal["ssh", "local"] = "ssh"
+    kind: Literal["ssh", "container", "local"] = "ssh"
     address: str = ""
     port: int = 22
     user: str = ""
     host_key: str | None = None
     identity_file: str | None = None
+    engine: str = ""
+    sudo_password: Secret | None = None
 
 
-def known_hosts(endpoint: Endpoint, runtime: Path) -> Path | None:
+def known_hosts(endpoint: Endpoint, runtime: Path, *, anew: bool = False) -> Path | None:
     """The private file that holds the one accepted key; ``None`` where the user's decides."""
-    if endpoint.kind == "local" or endpoint.host_key is None:
+    if endpoint.kind != "ssh" or endpoint.host_key is None:
         return None
     mark = hashlib.sha256(f"{endpoint}".encode()).hexdigest()[:16]
-    return runtime / f"known-{os.getpid()}-{mark}"
+    return runtime / f"known-{os.getpid()}-{mark}{'-anew' if anew else ''}"
 
 
 def write_known_hosts(endpoint: Endpoint, path: Path) -> None:
@@ -75,11 +81,21 @@ def write_known_hosts(endpoint: Endpoint, path: Path) -> None:
         file.write(f"{_alias(endpoint)} {endpoint.host_key}\n")
 
 
-def command_line(endpoint: Endpoint, known: Path | None, *, root: bool) -> list[str]:
-    """What to run for a session, as root or as the login user."""
-    program = ["sh", "-c", _AS_ROOT, "strata", _LOOP] if root else ["sh", "-c", _LOOP]
+def command_line(
+    endpoint: Endpoint, known: Path | None, *, root: bool, anew: bool = False
+) -> list[str]:
+    """What to run for a session, as root or as the login user.
+
+    With ``anew`` it never rides on a connection that is open already.
+    """
+    program = ["sh", "-c", _LOOP]
+    if root:
+        program = shell_root.command(_LOOP, with_password=endpoint.sudo_password is not None)
     if endpoint.kind == "local":
         return program
+    if endpoint.kind == "container":
+        user, name = "root" if root else endpoint.user, endpoint.address or endpoint.name
+        return shell_container.command_line(name, endpoint.engine, user, _LOOP)
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
@@ -98,15 +114,23 @@ def command_line(endpoint: Endpoint, known: Path | None, *, root: bool) -> list[
             "HostKeyAlias": _alias(endpoint),
             "CheckHostIP": "no",
             "UpdateHostKeys": "no",
-            "ControlPath": "none",  # a connection that is open already was checked by other rules
         }
+    if known is not None or anew:
+        options["ControlPath"] = "none"  # one that is open already was checked by other rules
     if endpoint.identity_file is not None:
         options["IdentitiesOnly"] = "yes"
+    if _stays_here(endpoint.address):
+        options["KexAlgorithms"] = _QUICK_EXCHANGE
     argv = ["ssh", *(f"-o{name}={value}" for name, value in options.items())]
     argv += ["-p", str(endpoint.port)] if endpoint.port != 22 or known is not None else []  # noqa: PLR2004 (ssh's own default)
     argv += ["-l", endpoint.user] if endpoint.user else []
     argv += ["-i", endpoint.identity_file] if endpoint.identity_file is not None else []
     return [*argv, "--", endpoint.address or endpoint.name, f"exec {shlex.join(program)}"]
+
+
+def _stays_here(address: str) -> bool:
+    """Whether nothing of the connection leaves this machine (its own guests and containers)."""
+    return address in {"localhost", "::1"} or address.startswith("127.")
 
 
 def _alias(endpoint: Endpoint) -> str:
@@ -120,7 +144,11 @@ class Complaint:
     cause: str
     hint: str
     reached: bool = False
+    stranger: bool = False
 
+
+_ABOUT_HOST_KEYS = 2
+"""The first of the following: what answers cannot prove to be the host."""
 
 _WORDS: tuple[tuple[str, str, str], ...] = (
     (
@@ -174,9 +202,18 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
 def explain(endpoint: Endpoint, status: int | None, noise: str) -> Complaint:
     """Put into words why a session ended, from its exit status and what it wrote."""
     lines = [line.strip() for line in noise.splitlines() if line.strip()]
-    for index, line in enumerate(lines):
-        if line.startswith(_ROOT_MARK):
-            return _no_root(endpoint, line.removeprefix(_ROOT_MARK).strip(), lines[index + 1 :])
+    lacks = next((line for line in lines if line.startswith(_LACKS)), "")
+    if lacks:
+        return Complaint(
+            f"it has no {lacks.removeprefix(_LACKS).strip()}",
+            "install coreutils or busybox there",
+            reached=True,
+        )
+    secret = endpoint.sudo_password
+    refused = shell_root.refusal(endpoint.user, secret.name if secret else "", lines)
+    if refused is not None:
+        return Complaint(*refused, reached=True)
+    lines = shell_root.without_marks(lines)
     address = endpoint.address or endpoint.name
     words = {
         "address": address,
@@ -188,39 +225,24 @@ def explain(endpoint: Endpoint, status: int | None, noise: str) -> Complaint:
         "forget": f"ssh-keygen -R {_known_name(endpoint)}"
         if endpoint.host_key is None
         else f"lab plan l2 host={endpoint.name}",
-        "learn": f"ssh -p {endpoint.port} {address}, and compare the key it shows"
+        "learn": f"ssh-keyscan -t ed25519 -p {endpoint.port} {address}, and compare the key with"
+        " /etc/ssh/ssh_host_ed25519_key.pub on its own console"
         if endpoint.host_key is None
         else f"lab plan l2 host={endpoint.name}",
         "login": f"ssh -v -p {endpoint.port} {address}",
     }
-    for pattern, cause, hint in _WORDS:
+    if endpoint.kind == "container":
+        return Complaint(*shell_container.explain(words, status, noise))
+    for number, (pattern, cause, hint) in enumerate(_WORDS):
         if re.search(pattern, noise):
-            return Complaint(cause.format(**words), hint.format(**words))
+            stranger = number < _ABOUT_HOST_KEYS
+            return Complaint(cause.format(**words), hint.format(**words), stranger=stranger)
     if endpoint.kind == "local":
         return Complaint(f"its shell ended (status {status})", "the same command again")
     if status == 127:  # noqa: PLR2004 (the shell's status for a missing command)
         return Complaint("it has no POSIX shell named sh", "install one there", reached=True)
     last = lines[-1].rstrip(".") if lines else f"ssh ended (status {status})"
     return Complaint(f"the connection broke: {last}", "the same command again")
-
-
-def _no_root(endpoint: Endpoint, program: str, after: list[str]) -> Complaint:
-    who = endpoint.user or "the login user"
-    if program == "none":
-        return Complaint(
-            f"{who} is not root there, and neither sudo nor doas is installed",
-            "install sudo on it, or log in as root",
-            reached=True,
-        )
-    said = next((line for line in after if line.startswith(program)), "")
-    if not said:  # it became root, and the connection broke later
-        return explain(endpoint, None, "\n".join(after))
-    return Complaint(
-        f"{who} may not become root there without a password ({said.rstrip('.')})",
-        f"on the host: echo '{endpoint.user or 'USER'} ALL=(ALL) NOPASSWD: ALL' "
-        "> /etc/sudoers.d/strata",
-        reached=True,
-    )
 
 
 def _known_name(endpoint: Endpoint) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from lab.config import accepted
 from lab.config.files import LabReader
 from lab.config.merge import merge, without
 from lab.config.problems import problems_of, suggest
@@ -17,10 +18,13 @@ from lab.config.rules import host_problems, waiting_problems
 from lab.config.tree import Node, Place, read
 from lab.errors import ConfigError, Problem
 from lab.layer import Layer
-from lab.model.declared import NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
+from lab.model.accepted import Acceptance, AcceptedFile
+from lab.model.declared import DNS_NAME, NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
 from lab.model.host import Host, Part
+from lab.model.secret import NoSecrets, Secrets
 
 HOST_KEYS = frozenset(HostEntry.model_fields)
+OVERLAID = frozenset({"lifecycle", "vars"})
 PERSONA_KEYS = frozenset(Persona.model_fields)
 
 
@@ -35,6 +39,9 @@ class Inventory:
         personas: Persona name to its purpose.
         providers: Provider name to its kind.
         documents: Host name to its merged tree, for ``lab show``.
+        lab: The tree of ``lab.yaml``.
+        secrets: Where the values of its secrets come from.
+        accepted: What may be on the machines undeclared.
     """
 
     name: str
@@ -43,6 +50,15 @@ class Inventory:
     personas: Mapping[str, str]
     providers: Mapping[str, str]
     documents: Mapping[str, Node] = field(repr=False, default_factory=dict)
+    lab: Node | None = field(repr=False, default=None)
+    secrets: Secrets = field(repr=False, default_factory=NoSecrets)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """For validating a spec that the ledger holds: its secrets keep their way to the value."""
+        return {"secrets": self.secrets}
+
+    accepted: tuple[Acceptance, ...] = ()
 
 
 def find_root(start: Path) -> Path:
@@ -54,22 +70,32 @@ def find_root(start: Path) -> Path:
     raise ConfigError([Problem("lab.yaml", f"not found in {start} or any folder above it")])
 
 
-def load(root: Path, layers: Sequence[Layer]) -> Inventory:
-    """Read and validate the whole lab.
+def lab_name(root: Path) -> str:
+    """What ``lab.yaml`` calls the lab; ``""`` where it cannot be read (loading says why)."""
+    node, _ = read(root / "lab.yaml", "lab.yaml")
+    name = node.get("name") if node is not None else None
+    return str(name.value) if name is not None and NAME.match(str(name.value)) else ""
 
-    Raises ConfigError with every mistake in every file, in file order. Touches nothing.
+
+def load(root: Path, layers: Sequence[Layer], secrets: Secrets | None = None) -> Inventory:
+    """Read and validate the whole lab; ``secrets`` is where their values will come from.
+
+    Raises ConfigError with every mistake in every file, in file order. Touches nothing, and
+    decrypts nothing.
     """
-    return _Loading(root, tuple(layers)).run()
+    return _Loading(root, tuple(layers), secrets or NoSecrets()).run()
 
 
 class _Loading:
     """One loading of one lab; collects problems until the end."""
 
-    def __init__(self, root: Path, layers: tuple[Layer, ...]) -> None:
+    def __init__(self, root: Path, layers: tuple[Layer, ...], secrets: Secrets) -> None:
         self.root = root
         self.layers = layers
+        self.secrets = secrets
         self.problems: list[Problem] = []
         self.reader = LabReader(root)
+        self.context = {"reader": self.reader, "secrets": secrets}
         self.sections = {s for layer in layers for s in layer.sections}
         self.personas: dict[str, Node] = {}
         self.broken: set[str] = set()  # persona files that are there and say nothing
@@ -94,6 +120,8 @@ class _Loading:
         self._check_unused_personas({h.persona for h in hosts.values()})
         self.problems += waiting_problems(hosts, documents, [name for name, _, _ in declared])
         self.problems += host_problems(hosts, documents, self.layers)
+        fine = self._accepted([name for name, _, _ in declared])
+        self.problems += self.secrets.problems()
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_order))
         assert entry is not None  # noqa: S101 (its absence is a problem)
@@ -104,6 +132,9 @@ class _Loading:
             personas=self.purposes,
             providers={k: str(v.get("kind", "")) for k, v in entry.providers.items()},
             documents=documents,
+            lab=lab_tree,
+            secrets=self.secrets,
+            accepted=fine,
         )
 
     def _tell(self, place: Place | str, what: str) -> None:
@@ -115,11 +146,15 @@ class _Loading:
         if node is not None and not isinstance(node.value, dict):
             self._tell(node.place, "a mapping (key: value) is expected here")
             return None
+        for secret in node.secrets if node is not None else ():
+            problem = self.secrets.problem(secret.value.name) if secret.value.name else None
+            if problem is not None:
+                self._tell(secret.place, problem)
         return node
 
     def _validate(self, model: type[BaseModel], plain: Any, tree: Node) -> Any:
         try:
-            return model.model_validate(plain, context={"reader": self.reader})
+            return model.model_validate(plain, context=self.context)
         except ValidationError as error:
             self.problems += problems_of(error, model, tree)
             return None
@@ -224,7 +259,7 @@ class _Loading:
         provider = self._provider_of(said, node, entry, lab)
         if persona is None or provider is None or entry is None:
             return None
-        overlay = without(node, HOST_KEYS - {"lifecycle", "vars"})
+        overlay = without(node, HOST_KEYS - OVERLAID)
         merged = merge(persona, overlay)
         parts = self._parts_of(merged, provider)
         if parts is None:
@@ -241,8 +276,9 @@ class _Loading:
             vars={**entry.vars, **settings.vars, **said.vars},
             parts=parts,
         )
+        own_keys = [k for k in node.value if k in HOST_KEYS - OVERLAID]
         document = Node(
-            {**merged.value, **{k: node.value[k] for k in node.value if k in HOST_KEYS}},
+            {**merged.value, **{k: node.value[k] for k in own_keys}},
             place,
             {**merged.keys, **node.keys},
         )
@@ -252,16 +288,18 @@ class _Loading:
         known = self._settings.get(id(persona))
         if known is None:
             own = {k: v.plain() for k, v in persona.value.items() if k in PERSONA_KEYS}
-            known = Persona.model_validate(own)
+            known = Persona.model_validate(own, context=self.context)
             self._settings[id(persona)] = known
         return known
 
     def _check_address(self, address: str, node: Node) -> None:
+        """An address or a name; which of them a machine can have, its layer says."""
         try:
             ipaddress.ip_interface(address)
         except ValueError:
-            where = node.find(("address",))
-            self._tell(where, f"{address!r} is not an address: write it like 192.0.2.11/24")
+            if DNS_NAME.match(address) is None:
+                where = node.find(("address",))
+                self._tell(where, f"{address!r} is not an address: write it like 192.0.2.11/24")
 
     def _persona_of(self, said: HostEntry, node: Node) -> Node | None:
         if said.persona in self.personas:
@@ -315,6 +353,21 @@ class _Loading:
             self.problems += problems_of(error, layer.document, tree)
             return None
 
+    def _accepted(self, hosts: list[str]) -> tuple[Acceptance, ...]:
+        found: list[Acceptance] = []
+        heirs = accepted.lineage(self.personas)
+        for path, persona in accepted.places(self.root, self.personas):
+            tree = self._read(path)
+            if tree is None:
+                continue
+            file: AcceptedFile | None = self._validate(AcceptedFile, tree.plain(), tree)
+            if file is None:
+                continue
+            for where, what in accepted.problems(file, tree, hosts, self.personas):
+                self._tell(where, what)
+            found += accepted.entries(file, tree, persona, heirs)
+        return tuple(found)
+
     def _check_unused_personas(self, used: set[str]) -> None:
         """What no host uses may be half of something, but what it says must be right."""
         for name, persona in self._resolved.items():
@@ -324,7 +377,7 @@ class _Loading:
                 sections = {s: persona.get(s) for s in layer.sections}
                 tree = _document_tree(sections, persona)
                 try:
-                    layer.document.model_validate(tree.plain(), context={"reader": self.reader})
+                    layer.document.model_validate(tree.plain(), context=self.context)
                 except ValidationError as error:
                     self.problems += problems_of(error, layer.document, tree, partial=True)
 

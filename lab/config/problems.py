@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from lab.config.tree import Node
 from lab.errors import Problem
+from lab.model.secret import SecretName
 
 _KIND = {
     "string_type": "text is expected here",
@@ -59,6 +60,13 @@ def problems_of(
 
 
 def _say(detail: ErrorDetails, path: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    if isinstance(detail["input"], SecretName) and detail["type"] != "extra_forbidden":
+        word = next((p for p in reversed(path) if isinstance(p, str)), "this")
+        return f"{word} cannot be a secret: it is shown, and kept in clear"
+    return _mistake(detail, path, model)
+
+
+def _mistake(detail: ErrorDetails, path: tuple[str | int, ...], model: type[BaseModel]) -> str:
     kind, value = detail["type"], detail["input"]
     last = next((str(p) for p in reversed(path) if isinstance(p, str)), "")
     context: dict[str, Any] = detail.get("ctx") or {}

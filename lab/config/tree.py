@@ -53,13 +53,14 @@ class PlacedText(str):
 class Node:
     """One value: a dict or list of Nodes, or a scalar; ``keys`` tells where a mapping's keys are.
 
-    ``tag`` is ``"!override"``, ``"!reset"`` or ``""``.
+    ``tag`` is ``"!override"``, ``"!reset"`` or ``""``. A file's root knows the file's ``secrets``.
     """
 
     value: Any
     place: Place
     keys: dict[str, Place] = field(default_factory=dict)
     tag: str = ""
+    secrets: tuple[Node, ...] = ()
     _plain: Any = None
 
     def get(self, key: str) -> Node | None:
@@ -141,7 +142,9 @@ def parse(text: str, name: str) -> tuple[Node | None, list[Problem]]:
         return None, [Problem(f"{name}:1:1", f"not YAML: {' '.join(str(error).split())}")]
     finally:
         loader.dispose()
-    return builder.root or Node({}, Place(name, 1, 1)), builder.problems
+    root = builder.root or Node({}, Place(name, 1, 1))
+    root.secrets = tuple(builder.secrets)
+    return root, builder.problems
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
@@ -179,6 +182,7 @@ class _Builder:
         self.name = name
         self.problems: list[Problem] = []
         self.root: Node | None = None
+        self.secrets: list[Node] = []
         self._stack: list[_Frame] = []
         self._anchors: dict[str, Node] = {}
         self._sizes: dict[int, int] = {}
@@ -248,6 +252,8 @@ class _Builder:
         node = Node(self._value(event, tag, place), place, tag=tag if tag in MERGE_TAGS else "")
         if event.anchor:
             self._anchors[event.anchor] = node
+        if isinstance(node.value, SecretName):
+            self.secrets.append(node)
         self._add(node, place, plain_key="<<" if event.value == "<<" and _plain(event) else None)
 
     def _add(self, node: Node, place: Place, plain_key: str | None = None) -> None:
@@ -301,6 +307,8 @@ class _Builder:
     def _value(self, event: yaml.ScalarEvent, tag: str, place: Place) -> Any:
         text: str = event.value
         if tag == "!secret":
+            if not text:
+                self._tell(place, "!secret needs a name")
             return SecretName(text)
         if tag not in {"", "!", f"{_CORE}str", *MERGE_TAGS}:
             self._unknown_tag(tag, place)

@@ -100,5 +100,5 @@ def _covers(approved: Change, actual: Change, plan: Plan) -> bool:
         return False
     if {approved.action, actual.action} - {Action.CREATE, Action.UPDATE}:
         return False
-    wanted = {f.field: f.after for f in approved.fields}
-    return all(f.field in wanted and wanted[f.field] == f.after for f in actual.fields)
+    wanted = {f.field: f.told for f in approved.fields}
+    return all(f.field in wanted and wanted[f.field] == f.told for f in actual.fields)

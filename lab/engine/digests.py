@@ -8,6 +8,7 @@ from typing import Any
 
 from lab.model.files import LabFile, LabProject, LabTree
 from lab.model.host import Host, Part
+from lab.model.secret import Secret
 
 
 class Digests:
@@ -27,8 +28,12 @@ class Digests:
 
 
 def _digest(parts: tuple[Part, ...]) -> str:
-    specs = [[p.name, p.driver, p.spec.model_dump()] for p in parts]
-    text = json.dumps(specs, sort_keys=True, separators=(",", ":"), default=_plain)
+    return digest_of([[p.name, p.driver, p.spec.model_dump()] for p in parts])
+
+
+def digest_of(value: Any) -> str:
+    """A short, stable hash of declared values; of a secret it takes the fingerprint."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -41,4 +46,6 @@ def _plain(value: Any) -> Any:
         return [value.main, value.tree]
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=str)
+    if isinstance(value, Secret):
+        return [str(value), value.fingerprint]
     return str(value)

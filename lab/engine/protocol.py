@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pydantic import BaseModel
+
 from lab import events
 from lab.engine.approval import Approval, Key
 from lab.journal import Owned
@@ -58,6 +60,10 @@ class Run(Protocol):
 
     def owned(self, host: str, layer: str) -> tuple[Owned, ...]:
         """The ledger's entries for one layer of a host."""
+        ...
+
+    def recorded(self, layer: Layer, spec: str) -> BaseModel:
+        """A spec as the ledger holds it."""
         ...
 
     def own(self, thing: Owned) -> None:

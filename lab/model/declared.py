@@ -7,9 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from lab.model.secret import Vars
 from lab.model.units import Duration
 
 NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+DNS_NAME = re.compile(rf"^(?=.{{1,253}}$)({_LABEL}\.)*(?!\d+$){_LABEL}$")
+"""A name that can be looked up; its last word is no number, so that a mistyped address is none."""
 
 
 def host_name(value: str) -> str:
@@ -43,7 +47,7 @@ class Persona(_Declared):
     purpose: str = Field("", description="what hosts of this persona are for, in a sentence")
     extends: tuple[str, ...] = Field((), description="personas this one builds on, first to last")
     tags: tuple[Name, ...] = ()
-    vars: dict[str, Any] = Field({}, description="free values for templates")
+    vars: Vars = Field({}, description="free values for templates")
     protect: bool = Field(False, description="nothing may be destroyed, whatever the flags say")
     lifecycle: Lifecycle = Lifecycle()
 
@@ -53,10 +57,14 @@ class HostEntry(_Declared):
 
     persona: str
     provider: str
-    address: str | None = Field(None, description="192.0.2.11/24; left out: the provider gives one")
+    address: str | None = Field(
+        None,
+        description="192.0.2.11/24; left out: the provider gives one; for a machine that is there "
+        "already also a name, or local for this one",
+    )
     after: tuple[str, ...] = Field((), description="hosts that are converged before this one")
     tags: tuple[Name, ...] = ()
-    vars: dict[str, Any] = {}
+    vars: Vars = {}
     protect: bool = False
     lifecycle: Lifecycle = Lifecycle()
 
@@ -68,8 +76,8 @@ class LabEntry(_Declared):
     providers: dict[Name, dict[str, Any]] = Field(
         description="where machines come from: a name and its kind"
     )
-    capture: dict[str, Any] = Field({}, description="where captures are kept")
-    vars: dict[str, Any] = Field({}, description="free values for every template")
+    capture: Vars = Field({}, description="where captures are kept")
+    vars: Vars = Field({}, description="free values for every template")
 
 
 class HostsFile(_Declared):

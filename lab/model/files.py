@@ -79,10 +79,8 @@ def _read(value: Any, info: ValidationInfo) -> LabFile:
         return value
     if not isinstance(value, str):
         raise ValueError("the name of a file is a string")  # noqa: TRY004 (pydantic wants ValueError)
-    if info.context is None:
-        return LabFile(path=str(value), content=b"")
-    reader: Reader = info.context["reader"]
-    return reader.file(value)
+    reader: Reader | None = (info.context or {}).get("reader")
+    return LabFile(path=str(value), content=b"") if reader is None else reader.file(value)
 
 
 File = Annotated[
@@ -107,9 +105,9 @@ def _read_tree(value: Any, info: ValidationInfo) -> LabProject:
         return value
     if not isinstance(value, str):
         raise ValueError("the name of a file is a string")  # noqa: TRY004
-    if info.context is None:
+    reader: Reader | None = (info.context or {}).get("reader")
+    if reader is None:
         return LabProject(LabFile(str(value), b""), LabTree("", ()))
-    reader: Reader = info.context["reader"]
     return LabProject(*reader.tree_of(value))
 
 

@@ -15,6 +15,7 @@ class Outcome(StrEnum):
     CHANGED = "changed"
     PENDING = "pending"  # only planned: there are changes, none was applied
     FAILED = "failed"
+    REVERTED = "reverted"  # it cut us off and undid itself: as before, and not as declared
     BLOCKED = "blocked"  # a blocker, a guard, or a lower layer or another host failed
     UNREACHABLE = "unreachable"  # offline: left behind, picked up by the next run
     INTERRUPTED = "interrupted"
@@ -110,6 +111,8 @@ class RunReport:
             return ExitCode.INTERRUPTED
         if Outcome.FAILED in outcomes:
             return ExitCode.FAILED
+        if Outcome.REVERTED in outcomes:
+            return ExitCode.REVERTED
         if any(p.failure and p.failure.kind in refusals for p in self.parts):
             return ExitCode.REFUSED
         if Outcome.UNREACHABLE in outcomes:

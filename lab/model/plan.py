@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from lab.masking import mask, masked
+
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
 
@@ -44,6 +46,11 @@ class FieldDiff:
     text: str = ""
     secret: bool = False
 
+    @property
+    def told(self) -> Any:
+        """The value after, as a saved plan tells it: without the values of secrets."""
+        return masked(to_json(self)["after"])
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -58,6 +65,7 @@ class Change:
             A change that destroys is refused unless it was allowed by name.
         interrupts: What stops working meanwhile (``"web1 restarts"``); ``""`` = nothing.
         disconnects: It can cut the connection that carries it.
+        guarded: It is tried under a timer on the host, and reverts by itself if it cuts us off.
         deadline: Seconds after which it counts as failed.
     """
 
@@ -68,13 +76,18 @@ class Change:
     destroys: str = ""
     interrupts: str = ""
     disconnects: bool = False
+    guarded: bool = False
     deadline: float = 600.0
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """What makes two changes the same step: action, thing and the values after."""
-        after = {f.field: f.after for f in self.fields}
-        return (self.action.value, self.what, json.dumps(after, sort_keys=True, default=str))
+        """What makes two changes the same step: action, thing and the values after.
+
+        As a saved plan tells it: without the values of secrets.
+        """
+        after = {f.field: f.told for f in self.fields}
+        text = json.dumps(after, sort_keys=True, default=str)
+        return (self.action.value, mask(self.what), text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,24 @@ pickles a secret gets its name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Protocol
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
 
-from lab.errors import LabError
+from lab.errors import LabError, Problem
+
+_RECORDED = re.compile(r"^\(secret ([^()]+)\)$")
+_INIT = "lab secrets init"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,9 @@ class SecretName:
     """``!secret name`` as the YAML reader leaves it."""
 
     name: str
+
+    def __str__(self) -> str:
+        return f"(secret {self.name})"
 
 
 class Secrets(Protocol):
@@ -29,41 +44,100 @@ class Secrets(Protocol):
         """The value. Raises LabError where there is none, or it cannot be decrypted here."""
         ...
 
+    def fingerprint(self, name: str) -> str:
+        """Changes when the value does, and tells nothing of it; needs no key. ``""``: no value."""
+        ...
+
+    def problem(self, name: str) -> str | None:
+        """Why the name cannot be used, for the place where it stands; needs no key."""
+        ...
+
+    def problems(self) -> Sequence[Problem]:
+        """What is wrong with the secrets' own files, as far as they were looked at."""
+        ...
+
 
 class NoSecrets:
     """A lab without any."""
 
     def reveal(self, name: str) -> NoReturn:
         """Say so."""
-        raise LabError(
-            f"Unable to use the secret {name}: this lab has no secrets yet.",
-            hint="lab secrets init",
-        )
+        raise LabError(f"Unable to use the secret {name}: this lab has no secrets yet.", hint=_INIT)
+
+    def fingerprint(self, name: str) -> str:  # noqa: ARG002 (the protocol's)
+        """Nothing to tell apart."""
+        return ""
+
+    def problem(self, name: str) -> str | None:
+        """Every name is one too many."""
+        return f"there is no secret {name!r}, this lab has none yet; try: {_INIT}"
+
+    def problems(self) -> Sequence[Problem]:
+        """No files, no mistakes."""
+        return ()
 
 
-@dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret by its name; equal to another one of the same name."""
+    """A secret by its name; equal to another one of the same name.
 
-    name: str
-    _secrets: Secrets = field(default_factory=NoSecrets, compare=False, repr=False)
+    As the type of a pydantic field it takes ``!secret name`` and nothing else. It is no dataclass,
+    so that nothing takes it apart.
+    """
+
+    __slots__ = ("_secrets", "name")
+
+    def __init__(self, name: str, secrets: Secrets | None = None) -> None:
+        self.name = name
+        self._secrets = secrets or NoSecrets()
 
     def reveal(self) -> str:
         """The value, decrypted now if it was not before. Raises LabError."""
         return self._secrets.reveal(self.name)
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the value does, and tells nothing of it."""
+        return self._secrets.fingerprint(self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     def __str__(self) -> str:
         return f"(secret {self.name})"
+
+    def __repr__(self) -> str:
+        return f"Secret({self.name!r})"
 
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         return Secret, (self.name,)
 
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """How pydantic validates and writes a field of this type."""
+        return core_schema.with_info_before_validator_function(
+            _only,
+            core_schema.is_instance_schema(cls),
+            serialization=core_schema.plain_serializer_function_ser_schema(str, when_used="json"),
+        )
+
 
 def named(value: Any, info: ValidationInfo) -> Any:
-    """A :class:`Secret` of a :class:`SecretName`; anything else as it is."""
-    if not isinstance(value, SecretName):
-        return value
-    return Secret(value.name, (info.context or {}).get("secrets") or NoSecrets())
+    """A :class:`Secret` of a :class:`SecretName`; anything else as it is.
+
+    What does not come from a lab's file comes from the ledger, which holds secrets as
+    ``"(secret name)"``.
+    """
+    context = info.context or {}
+    if isinstance(value, str) and "reader" not in context:
+        recorded = _RECORDED.match(value)
+        value = SecretName(recorded[1]) if recorded else value
+    return Secret(value.name, context.get("secrets")) if isinstance(value, SecretName) else value
 
 
 def _only(value: Any, info: ValidationInfo) -> Secret:
@@ -74,9 +148,43 @@ def _only(value: Any, info: ValidationInfo) -> Secret:
 
 
 SecretText = Annotated[
-    Secret,
-    BeforeValidator(_only),
-    PlainSerializer(str, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "description": "!secret and a name"}),
+    Secret, WithJsonSchema({"type": "string", "description": "!secret and a name"})
 ]
 """A field that must be a secret: ``password_hash: !secret ops_password``."""
+
+TextOrSecret = Annotated[
+    str | Secret,
+    BeforeValidator(named),
+    WithJsonSchema({"type": "string", "description": "text, or !secret and a name"}),
+]
+"""A field that may be one: ``content: !secret wifi_config``. Take it with :func:`text_of`."""
+
+
+def text_of(value: str | Secret) -> str:
+    """The text itself, or the value of the secret. Raises LabError where that is not to be had."""
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def with_secrets(value: Any, info: ValidationInfo) -> Any:
+    """Free values (``vars``) with every :class:`SecretName` in them made a :class:`Secret`."""
+    if isinstance(value, dict):
+        return {k: with_secrets(v, info) for k, v in value.items()}
+    if isinstance(value, list):
+        return [with_secrets(v, info) for v in value]
+    return named(value, info)
+
+
+Vars = Annotated[dict[str, Any], AfterValidator(with_secrets)]
+"""Free values; secrets may stand anywhere in them."""
+
+
+def secrets_in(value: Any) -> Iterator[Secret]:
+    """Every secret in free values."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from secrets_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from secrets_in(item)
+    elif isinstance(value, Secret):
+        yield value

@@ -13,6 +13,7 @@ from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
 from layers.l3_system import errands
+from layers.l3_system.kinds import lifeline
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.kinds.template import render
@@ -31,7 +32,9 @@ def parts(document: Document) -> tuple[Part, ...]:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
     declared = expanded(document.system, RECIPES)
-    spec = Spec(**declared, filesystems=document.machine.disks)
+    # A container has its disks mounted from outside.
+    disks = {} if document.provider.kind == "docker" else document.machine.disks
+    spec = Spec(**declared, filesystems=disks)
     return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 
@@ -81,7 +84,18 @@ def _plan(target: Target[Spec, Inputs], observed: Observed | None) -> Plan:
             elif step is not None:
                 changes.append(step)
                 view.changing.add(step.what)
-    return Plan(tuple(changes), tuple(blockers))
+    who = login(target, view.observed)
+    blockers += lifeline.blockers(changes, who)
+    return Plan(lifeline.in_order(changes, who), tuple(blockers))
+
+
+def login(target: Target[Spec, Inputs], observed: Observed | None = None) -> lifeline.Login:
+    """Who we log in as, as far as it is known."""
+    user = target.inputs.user or ""
+    declared = target.spec.users.get(user)
+    found = observed.things.get("user", {}).get(user) if observed else None
+    home = str(found.fields.get("home") or "") if found else ""
+    return lifeline.Login(user, home or (declared.home if declared else None) or "")
 
 
 def _undeclared(kind: str, view: View) -> list[str]:

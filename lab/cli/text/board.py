@@ -151,7 +151,7 @@ class Board:
         facts = [f"{len(self.through):,} of {plural(self.hosts, 'host')} done"]
         if self.changed:
             facts.append(plural(self.changed, "change"))
-        failed = sum(p.outcome is Outcome.FAILED for p in self.bad)
+        failed = sum(p.outcome in {Outcome.FAILED, Outcome.REVERTED} for p in self.bad)
         if failed:
             facts.append(f"{failed} failed")
         if self.stopping:

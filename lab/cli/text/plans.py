@@ -18,6 +18,7 @@ STYLE = {
     Action.UPDATE: "yellow",
     Action.CREATE: "green",
 }
+GUARDED = "reverts by itself if it cuts us off"
 GROUPS_SHOWN = 40
 """Groups of hosts with equal plans that are spelled out before the rest is only counted."""
 
@@ -96,6 +97,7 @@ def change_lines(change: Change, look: Look, indent: int = 4) -> list[Text]:
     for label, text, style in (
         ("lost for good: ", change.destroys, "bold red"),
         ("meanwhile: ", change.interrupts, "yellow"),
+        ("guarded: ", GUARDED if change.guarded else "", "yellow"),
     ):
         if text:
             lines += prose(label + text, look, inner + 2, style)

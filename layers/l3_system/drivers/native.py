@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lab.clients import shell
-from lab.errors import DriverError, TransportError
-from lab.layer import Target, Workspace
+from lab.errors import DriverError, Locked
+from lab.layer import Described, Target, Workspace
 from lab.model.plan import Action, Change
-from layers.l3_system.kinds.kind import Kind, Section, Step
+from lab.model.undeclared import Known, Undeclared
+from layers.l3_system.drivers import reach, surveys
+from layers.l3_system.drivers.guarded import Trial
+from layers.l3_system.kinds import guard
+from layers.l3_system.kinds.kind import Kind, LooksAgain, Section, Step, Wanted, name_of
+from layers.l3_system.kinds.lifeline import lifeline
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.kinds.script import applying, ledger, probing, sections
-from layers.l3_system.planner import wanted
+from layers.l3_system.planner import Everything, login, wanted
 from layers.l3_system.spec import Inputs, Observed, Spec
 
 _BY_NAME: dict[str, Kind] = {kind.NAME: kind for kind in KINDS}
@@ -24,6 +31,7 @@ _VERBS = {
     Action.REPLACE: "replace",
 }
 _OBSERVE_DEADLINE = 120.0
+_LONGEST_TRIAL = 300.0
 _NOTHING = "the answer of the host is cut short"
 
 
@@ -36,11 +44,27 @@ class NativeDriver:
         self._workspace = workspace
 
     def observe(self, target: Target[Spec, Inputs]) -> Observed:
-        """Everything declared, and everything the ledger says is ours, in one round trip."""
+        """Everything declared, and everything the ledger says is ours, in one round trip.
+
+        While a change of another run is being tried there, nothing that is seen is settled: it is
+        waited for, and looked again.
+        """
         everything = wanted(target)
         target.report("looks at the system")
+        ends = time.monotonic() + _LONGEST_TRIAL
+        while (found := self._look(target, everything, KINDS)).get("guard"):
+            self._await_trial(target, found["guard"][-1], ends)
+        owned = ledger([line for part in found.get("ledger", ()) for line in part.lines])
+        things = {kind.NAME: kind.parse(found.get(kind.NAME, ())) for kind in KINDS}
+        return Observed(things=things, owned=owned)
+
+    def _look(
+        self, target: Target[Spec, Inputs], everything: Everything, kinds: Sequence[Kind]
+    ) -> dict[str, list[Section]]:
+        """The parts of the answer, by kind; ``ledger`` and ``guard`` too."""
         nonce = secrets.token_hex(12)
-        script = probing(nonce, [kind.probe(everything[kind.NAME]) for kind in KINDS])
+        probes = [guard.PROBE, *(kind.probe(everything[kind.NAME]) for kind in kinds)]
+        script = probing(nonce, probes)
         reply = self._shell(target).run(
             script, doing="look at the system", deadline=_OBSERVE_DEADLINE, check=False
         )
@@ -55,9 +79,27 @@ class NativeDriver:
                 status=reply.status,
                 lines=lines,
             )
-        owned = ledger([line for part in found.get("ledger", ()) for line in part.lines])
-        things = {kind.NAME: kind.parse(found.get(kind.NAME, ())) for kind in KINDS}
-        return Observed(things=things, owned=owned)
+        return found
+
+    def _await_trial(self, target: Target[Spec, Inputs], trial: Section, ends: float) -> None:
+        if time.monotonic() > ends:
+            raise Locked(
+                f"Unable to look at {target.host.name}: a change of another run is still being "
+                "tried there.",
+                hint="the same command again in some minutes",
+            )
+        left = max(0, int(trial.words[0]))
+        target.report(f"waits for a change of another run: settled within {left} s")
+        self._workspace.cancelled.wait(min(left + 1.0, 3.0))
+        self._workspace.check()
+
+    def survey(self, target: Target[Spec, Inputs], known: Known) -> tuple[Undeclared, ...]:
+        """Everything on the machine that no file of the lab speaks of, in one round trip."""
+        return surveys.survey(self._shell(target), target, known)
+
+    def describe(self, target: Target[Spec, Inputs], known: Known) -> Described:
+        """The machine as a persona would declare it."""
+        return surveys.describe(self._shell(target), target, known)
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Carry out one change."""
@@ -70,12 +112,69 @@ class NativeDriver:
         started: Callable[[Change], None],
         done: Callable[[Change], None],
     ) -> None:
-        """Carry out all changes in order: one round trip for neighbours of the same kind."""
+        """Carry out all changes in order: one round trip for neighbours of the same kind.
+
+        What can cut us off is carried out as one, under a guard on the host.
+        """
         everything = wanted(target)
-        for name, group in itertools.groupby(changes, key=lambda c: c.what.split(" ", 1)[0]):
+        guarded = [i for i, change in enumerate(changes) if change.guarded]
+        first, last = (guarded[0], guarded[-1] + 1) if guarded else (len(changes), len(changes))
+        self._plainly(target, everything, changes[:first], started, done)
+        if guarded:
+            self._guarded(target, everything, changes[first:last], started, done)
+        self._plainly(target, everything, changes[last:], started, done)
+
+    def _guarded(
+        self,
+        target: Target[Spec, Inputs],
+        everything: Everything,
+        changes: Sequence[Change],
+        started: Callable[[Change], None],
+        done: Callable[[Change], None],
+    ) -> None:
+        """None of them is done before a new connection has confirmed them all."""
+        steps = [
+            step
+            for name, group in itertools.groupby(changes, key=_kind_of)
+            for step in self._steps(target, everything, name, tuple(group))
+        ]
+        for change in changes:
+            started(change)
+        window = target.spec.guard.window
+        trial = Trial(self._workspace, reach.endpoint(target), target.report, window)
+        trial.run(steps, lifeline(changes, login(target)))
+        for change in changes:
+            done(change)
+
+    def _plainly(
+        self,
+        target: Target[Spec, Inputs],
+        everything: Everything,
+        changes: Sequence[Change],
+        started: Callable[[Change], None],
+        done: Callable[[Change], None],
+    ) -> None:
+        for name, group in itertools.groupby(changes, key=_kind_of):
             self._workspace.check()
-            steps = _BY_NAME[name].steps(tuple(group), everything[name])
+            steps = self._steps(target, everything, name, tuple(group))
             self._run(target, steps, started, done)
+
+    def _steps(
+        self,
+        target: Target[Spec, Inputs],
+        everything: Everything,
+        name: str,
+        changes: tuple[Change, ...],
+    ) -> list[Step]:
+        """How one kind carries its changes out; some must see what is there by now."""
+        kind, things = _BY_NAME[name], everything[name]
+        if isinstance(kind, LooksAgain):
+            found = kind.parse(self._look(target, everything, [kind]).get(name, ()))
+            things = {
+                n: replace(things.get(n, Wanted({})), found=found.get(n))
+                for n in map(name_of, changes)
+            }
+        return kind.steps(changes, things)
 
     def _run(
         self,
@@ -115,20 +214,11 @@ class NativeDriver:
             )
 
     def _shell(self, target: Target[Spec, Inputs]) -> shell.Shell:
-        inputs, name = target.inputs, target.host.name
-        if inputs.address is None:
-            raise TransportError(
-                f"Unable to reach {name}: it has no address yet.", hint=f"lab converge host={name}"
-            )
-        endpoint = shell.Endpoint(
-            name=name,
-            address=inputs.address,
-            port=inputs.port or 22,
-            user=inputs.user or "",
-            host_key=inputs.host_key,
-            identity_file=inputs.identity_file,
-        )
-        return self._workspace.resource(shell.shells).to(endpoint)
+        return self._workspace.resource(shell.shells).to(reach.endpoint(target))
+
+
+def _kind_of(change: Change) -> str:
+    return change.what.split(" ", 1)[0]
 
 
 def _together(steps: Sequence[Step]) -> Step:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from layers.l3_system.kinds import (
+    absent,
     directory,
+    edit,
     file,
     filesystem,
+    firewall,
     group,
     hostname,
+    link,
     mount,
     package,
     service,
     sysctl,
     user,
+    wireguard,
 )
 from layers.l3_system.kinds.kind import Kind
 
@@ -26,7 +31,12 @@ KINDS: tuple[Kind, ...] = (
     mount,
     directory,
     file,
+    wireguard,
+    link,
+    absent,
+    edit,
     sysctl,
     hostname,
+    firewall,
     service,
 )

@@ -5,11 +5,12 @@ One module a subject, each with the part of ``system:`` it owns; :class:`System`
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, InstanceOf, field_validator
 
 from lab.model.baseline import Baseline
+from lab.model.secret import Secret
 from lab.model.units import parse_size
 from layers.l3_system.spec.accounts import Accounts, Group, User
 from layers.l3_system.spec.connection import Connection
@@ -87,6 +88,8 @@ class Inputs(BaseModel):
     user: str | None = None
     host_key: str | None = None
     identity_file: str | None = None
+    sudo_password: InstanceOf[Secret] | None = None
+    connection: Literal["ssh", "local"] = "ssh"
     baseline: Baseline | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,14 +14,28 @@ class Service(Declared):
 
     state: Literal["running", "stopped"]
     enabled: bool | None = Field(default=None, description="at boot; default: if it is to run")
+    masked: bool = Field(default=False, description="nothing can start it, not even another unit")
     restart_on: tuple[Path, ...] = Field(
         default=(), description="files declared here whose change restarts it"
+    )
+    reload_on: tuple[Path, ...] = Field(
+        default=(), description="files declared here whose change reloads it"
     )
 
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        return {"state": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"state": value}
+        if isinstance(value, dict) and value.get("masked") is True:
+            return {"state": "stopped", **value}
+        return value
+
+    @model_validator(mode="after")
+    def _masked_is_off(self) -> Self:
+        if self.masked and (self.state == "running" or self.enabled):
+            raise ValueError("what is masked can neither run nor be enabled")
+        return self
 
 
 class Services(Declared):

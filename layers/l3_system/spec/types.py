@@ -5,12 +5,34 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+from lab.model.secret import Secret, named
 
 _USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
 _PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+$")
 _UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+$")
-UNIT_TYPES = (".service", ".socket", ".timer", ".path", ".target", ".mount")
+UNIT_TYPES = (
+    ".service",
+    ".socket",
+    ".timer",
+    ".path",
+    ".target",
+    ".mount",
+    ".automount",
+    ".swap",
+    ".slice",
+)
+UNIT_FOLDER = "/etc/systemd/system/"
 _SYSCTL = re.compile(r"^[a-z0-9_]+(\.[A-Za-z0-9_@-]+)+$")
 HOSTNAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$")
 _MODE = re.compile(r"^0?[0-7]{3,4}$")
@@ -99,6 +121,18 @@ Word = Annotated[str, Field(pattern=r"^\S+$")]
 PackageName = Annotated[str, AfterValidator(_package)]
 UnitName = Annotated[str, AfterValidator(_unit)]
 SysctlKey = Annotated[str, AfterValidator(_sysctl_key)]
+Text = Annotated[
+    str | InstanceOf[Secret],
+    BeforeValidator(named),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "description": "text, or !secret and a name"}),
+]
+"""Text that may be a secret."""
+
+
+def shape(value: Any) -> str:
+    """Which variant of a field that takes a list or a mapping is meant."""
+    return "mapping" if isinstance(value, dict) else "list"
 
 
 def empty_for_null(value: Any) -> Any:

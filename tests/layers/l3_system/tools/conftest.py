@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,25 @@ import pytest
 
 from lab.config.files import LabReader
 from lab.config.tree import read
-from lab.errors import LabError
 from lab.layer import Target, Workspace
+from lab.masking import hide
 from lab.model.host import Host
 from lab.model.plan import Plan
+from lab.model.secret import NoSecrets, Secret
 from layers.l3_system import LAYER
 from layers.l3_system.spec import Document, Inputs
 
 PERSONA = "personas/web.yaml"
 
 
-class Secrets:
+class Secrets(NoSecrets):
     """Secrets in clear, for tests."""
 
     def __init__(self, **values: str) -> None:
         self.values = values
 
     def reveal(self, name: str) -> str:
-        if name not in self.values:
-            raise LabError(f"Unable to use the secret {name}.")
+        hide(self.values[name], name)
         return self.values[name]
 
 
@@ -88,6 +88,7 @@ def make(tmp_path: Path, errand_host: Any) -> Any:
         files: dict[str, str],
         *,
         secrets: dict[str, str] | None = None,
+        sudo_password: str | None = None,
         host: Any = None,
         tags: tuple[str, ...] = (),
         **inputs: Any,
@@ -103,7 +104,8 @@ def make(tmp_path: Path, errand_host: Any) -> Any:
         workspaces.append(workspace)
         node, problems = read(root / PERSONA, PERSONA)
         assert node is not None, problems
-        context = {"reader": LabReader(root), "secrets": Secrets(**(secrets or {}))}
+        kept = Secrets(**(secrets or {}))
+        context = {"reader": LabReader(root), "secrets": kept}
         document = Document.model_validate(node.plain(), context=context)
         part = LAYER.parts(document)[1]
         there = host or errand_host
@@ -113,6 +115,7 @@ def make(tmp_path: Path, errand_host: Any) -> Any:
             "user": there.user,
             "host_key": there.host_key,
             "identity_file": str(there.identity_file),
+            "sudo_password": Secret(sudo_password, kept) if sudo_password else None,
         }
         said: list[str] = []
         target = Target(
@@ -154,3 +157,15 @@ def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = tmp_path / variable
         folder.mkdir()
         monkeypatch.setenv(variable, str(folder))
+
+
+@pytest.fixture
+def asking_sudo(errand_host: Any) -> Iterator[str]:
+    """The login may become root with a password only: which."""
+    user, password = errand_host.user, "Pw-4711 x"
+    errand_host.run(
+        f"echo '{user}:{password}' | chpasswd; mkdir -p /root/sudoers; mv /etc/sudoers.d/* "
+        f"/root/sudoers; echo '{user} ALL=(ALL) ALL' > /etc/sudoers.d/asking"
+    )
+    yield password
+    errand_host.run("rm /etc/sudoers.d/asking; mv /root/sudoers/* /etc/sudoers.d/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.clients.shell import Endpoint
+from lab.masking import forget, hide
 from lab.model.host import Host
 from lab.model.secret import Secret
 from layers.l3_system.drivers.ansible import inventory
 from layers.l3_system.drivers.ansible.results import Listener
-from layers.l3_system.drivers.mask import Mask
 from layers.l3_system.spec.errands import RolesErrand
-from layers.l3_system.spec.handed import LabRole, secrets_in
+from layers.l3_system.spec.handed import LabRole
 from layers.l3_system.spec.tools import Role
 
 HOST = Host("web1", "web", "box", tags=frozenset({"edge"}), vars={"port": 80, "key": Secret("k")})
@@ -65,7 +65,21 @@ def test_the_play_refers_to_secrets_and_keeps_other_values():
         {"role": "r", "vars": {"a": {"b": ['{{ strata_secrets["db"] }}', "{{ x }}", 1, None]}}}
     ]
     assert play["become"] is True
-    assert set(secrets_in([errand(a=[{"b": Secret("db")}]).roles[0].vars])) == {"db"}
+    needed = inventory.secrets_of(errand(a=[{"b": Secret("db")}]), HOST, TO)
+    assert set(needed) == {"db", "k"}
+
+
+def test_the_password_of_sudo_is_a_secret_like_any_other():
+    to = dataclasses.replace(TO, sudo_password=Secret("ops"))
+    variables = inventory.inventory(HOST, to, None, "p")["all"]["hosts"]["web1"]
+    assert variables["ansible_become_password"] == '{{ strata_secrets["ops"] }}'
+    assert "ops" in inventory.secrets_of(errand(), HOST, to)
+
+
+def test_this_machine_is_reached_without_ssh():
+    here = dataclasses.replace(TO, kind="local")
+    variables = inventory.inventory(HOST, here, None, "p")["all"]["hosts"]["web1"]
+    assert variables["ansible_connection"] == "local"
 
 
 class _Loader(yaml.SafeLoader):
@@ -94,8 +108,15 @@ def test_roles_are_looked_for_beside_the_persona_then_in_the_lab_then_where_ansi
 # -- events --------------------------------------------------------------------------------------
 
 
-def listener(*events, secrets=None):
-    heard = Listener(Mask(secrets or {}))
+@pytest.fixture
+def hidden():
+    hide("hunter22", "db")
+    yield
+    forget()
+
+
+def listener(*events):
+    heard = Listener()
     for number, event in enumerate(events):
         task = {"id": str(number), "name": "Do", "of": "r", "path": "/lab/roles/r/x.yml:1"}
         known = {"handler": False, "status": "ok", "ignored": False, "hidden": False}
@@ -107,8 +128,8 @@ def listener(*events, secrets=None):
     return heard
 
 
-def differences(diff, **more):
-    (step,) = listener({"changed": True, "found": {"diff": diff}}, **more).steps
+def differences(diff):
+    (step,) = listener({"changed": True, "found": {"diff": diff}}).steps
     return {d.field: (d.before, d.after, d.text) for d in step.differences}
 
 
@@ -140,12 +161,10 @@ def test_items_of_a_loop_have_names_of_their_own():
     assert [d.field for d in step.differences] == ["content", "content (2)"]
 
 
-def test_of_a_file_with_a_secret_in_it_no_line_is_shown():
+def test_of_a_file_with_a_secret_in_it_no_line_is_shown(hidden):
     diff = [{"before": "password=old\n", "after": "password=hunter22\n"}]
-    assert differences(diff, secrets={"db": "hunter22"}) == {
-        "content": ("(secret)", "(secret)", "")
-    }
-    (step,) = listener({"changed": True, "found": {"diff": diff}}, secrets={"db": "hunter22"}).steps
+    assert differences(diff) == {"content": ("(secret)", "(secret)", "")}
+    (step,) = listener({"changed": True, "found": {"diff": diff}}).steps
     assert step.differences[0].secret
 
 
@@ -184,9 +203,9 @@ def test_tasks_of_the_same_name_have_names_of_their_own():
     assert {s.bare for s in steps} == {"Do"}
 
 
-def test_a_failure_is_told_in_the_modules_words_without_secrets():
+def test_a_failure_is_told_in_the_modules_words_without_secrets(hidden):
     found = {"msg": "no hunter22 there.", "stderr": "one\ntwo hunter22\n"}
-    failure = listener({"status": "failed", "found": found}, secrets={"db": "hunter22"}).failure
+    failure = listener({"status": "failed", "found": found}).failure
     assert failure is not None
     assert failure.said == "no (secret db) there"
     assert failure.lines == ("one", "two (secret db)")
@@ -201,11 +220,11 @@ def test_a_command_that_failed_is_told_by_its_last_words():
 
 def test_an_ignored_or_rescued_failure_is_none():
     assert listener({"status": "failed", "ignored": True}).failure is None
-    heard = Listener(Mask({}))
+    heard = Listener()
     heard.end({"hosts": ["web1"], "failed": 0, "gone": 0})
     assert heard.failure is None
 
 
-def test_a_key_of_several_lines_is_masked_line_by_line():
-    mask = Mask({"key": "-----BEGIN-----\nAAAABBBBCCCC\n\n-----END-----\n"})
-    assert "AAAABBBBCCCC" not in mask(json.dumps({"found": "AAAABBBBCCCC"}))
+def test_a_secret_that_was_masked_on_the_way_still_hides_the_lines_around_it(hidden):
+    diff = [{"before": "password=old\n", "after": "password=(secret db)\n"}]
+    assert differences(diff) == {"content": ("(secret)", "(secret)", "")}

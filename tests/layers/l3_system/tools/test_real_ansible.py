@@ -269,3 +269,17 @@ def test_a_killed_lab_takes_ansible_with_it_and_the_next_run_sweeps(
     assert list(SHM.glob("strata-errand-*"))  # nobody was left to remove it
     errand.plan()
     assert not list(SHM.glob("strata-errand-*"))
+
+
+def test_sudo_with_a_password(make, errand_host, asking_sudo):
+    wrong = make(role(COPY.replace("{{ text }}", "x")), secrets={"ops": "no"}, sudo_password="ops")
+    with pytest.raises(DriverError, match="password"):
+        wrong.plan()
+    right = make(
+        role(COPY.replace("{{ text }}", "by root")),
+        secrets={"ops": asking_sudo},
+        sudo_password="ops",
+    )
+    right.converge()
+    assert errand_host.run("cat /etc/r.conf") == "by root"
+    assert not right.plan()

@@ -93,6 +93,7 @@ def run_worker(errand, **changed):
         "host": "web1",
         "groups": [],
         "sudo": True,
+        "sudo_password": None,
         "rehearse": True,
         "batching": True,
         "data": {
@@ -250,3 +251,11 @@ def test_a_killed_lab_takes_pyinfra_with_it(make, errand_host, seen_of_processes
     while seen_of_processes("pyinfra/worker.py") and time.monotonic() < until:
         time.sleep(0.1)
     assert seen_of_processes("pyinfra/worker.py") == []
+
+
+def test_sudo_with_a_password(make, errand_host, asking_sudo):
+    errand_host.run("rm -rf /srv/web")
+    errand = make(web("asked"), secrets={"ops": asking_sudo}, sudo_password="ops")
+    errand.converge()
+    assert errand_host.run("cat /srv/web/page") == "asked web1\n"
+    assert not errand.plan()

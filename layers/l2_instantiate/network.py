@@ -11,7 +11,7 @@ _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
 def is_free(forward: Forward) -> bool:
-    """Whether QEMU could listen there now."""
+    """Whether one could listen there now."""
     with socket.socket(socket.AF_INET, _KINDS[forward.protocol]) as probe:
         if forward.protocol == "tcp":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,7 +43,8 @@ def taken(forward: Forward, host: str) -> DriverError:
 def speaks_ssh(port: int, timeout: float = 1.0) -> bool:
     """Whether an SSH server sends its banner.
 
-    Connecting alone proves nothing: QEMU takes every connection and only then asks the guest.
+    Connecting alone proves nothing: QEMU and Docker take every connection and only then ask the
+    guest.
     """
     try:
         with socket.create_connection((LOOPBACK, port), timeout) as connection:

@@ -12,7 +12,8 @@ from pathlib import Path
 from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Report, Workspace
-from layers.l1_image.drivers.debian import recipe, sources
+from layers.l1_image import sources
+from layers.l1_image.recipe import Recipe
 from layers.l1_image.spec import SUITES, Image, Spec
 
 _COUNT = re.compile(r"^\d+ upgraded, (\d+) newly installed")
@@ -37,7 +38,9 @@ def namespaces() -> tuple[str, ...]:
     return prefix if tried.returncode == 0 else ()
 
 
-def make(spec: Spec, folder: Path, workspace: Workspace, report: Report, log: Path) -> None:
+def make(
+    spec: Spec, recipe: Recipe, folder: Path, workspace: Workspace, report: Report, log: Path
+) -> None:
     """Fill ``folder/tree``, and leave ``units.txt`` and ``size.txt`` beside it.
 
     Raises DriverError in the user's words: what apt or mmdebstrap said is in its ``lines``.
@@ -50,19 +53,19 @@ def make(spec: Spec, folder: Path, workspace: Workspace, report: Report, log: Pa
             "--add-subgids 100000-165535 $USER   (or build as root)",
         )
     apt = sources.read()
-    _write_overlay(spec, folder / "overlay", apt)
+    _write_overlay(spec, recipe, folder / "overlay", apt)
     progress = _Progress(report)
     with log.open("w", encoding="utf-8") as lines:
-        _bootstrap(spec, folder, apt, workspace, _both(lines.write, progress))
+        _bootstrap(spec, recipe, folder, apt, workspace, _both(lines.write, progress))
         report("finish the tree")
-        (folder / "finish.sh").write_text(recipe.FINISH)
+        (folder / "finish.sh").write_text(recipe.script)
         run(
             [*namespaces(), "sh", "finish.sh"],
             doing=f"finish the template {spec.name}",
             deadline=300,
             cancelled=workspace.cancelled,
             cwd=folder,
-            env={"ENABLED": " ".join(recipe.ENABLED), "MASKED": " ".join(recipe.MASKED)},
+            env={"ENABLED": " ".join(recipe.enabled), "MASKED": " ".join(recipe.masked)},
             on_line=_both(lines.write, progress),
         )
 
@@ -74,10 +77,15 @@ def remove(folder: Path) -> None:
 
 
 def _bootstrap(
-    spec: Spec, folder: Path, apt: sources.Apt, workspace: Workspace, on_line: Callable[[str], None]
+    spec: Spec,
+    recipe: Recipe,
+    folder: Path,
+    apt: sources.Apt,
+    workspace: Workspace,
+    on_line: Callable[[str], None],
 ) -> None:
     suite = SUITES[spec.definition.base]
-    packages = {*recipe.PACKAGES, *recipe.FURTHER[suite], *spec.definition.packages}
+    packages = {*recipe.packages, *recipe.further[suite], *spec.definition.packages}
     argv = [*namespaces(), "mmdebstrap", "--mode=root", "--variant=apt", "--format=directory"]
     argv += ["--verbose", '--aptopt=Acquire::Languages "none"']
     argv += [f'--aptopt={key} "{value}"' for key, value in apt.options]
@@ -85,7 +93,7 @@ def _bootstrap(
     argv += [f"--include={','.join(sorted(packages))}"]
     for repository in spec.image.repositories:
         name = f"{repository.name}.sources"
-        (folder / name).write_text(sources.repository_stanza(repository, guest=False))
+        (folder / name).write_text(sources.repository_stanza(repository))
         argv += [f"--setup-hook=upload {name} /etc/apt/sources.list.d/{name}"]
     argv += [suite, "tree"]
     if apt.sources:
@@ -146,21 +154,22 @@ def _explained(error: DriverError, spec: Spec) -> DriverError:
     )
 
 
-def _write_overlay(spec: Spec, overlay: Path, apt: sources.Apt) -> None:
+def _write_overlay(spec: Spec, recipe: Recipe, overlay: Path, apt: sources.Apt) -> None:
     """Everything that is not from a package, as it will stand in the tree, owned by root."""
     image: Image = spec.image
+    here = recipe.this_machine
     overlay.mkdir()
     overlay.chmod(0o755)
     for path, (text, mode) in recipe.files(spec.name).items():
         _place(overlay, path, text.encode(), mode)
-    _place(overlay, "/etc/apt/apt.conf.d/90machine", apt.guest_conf().encode(), 0o644)
+    _place(overlay, "/etc/apt/apt.conf.d/90machine", apt.guest_conf(here).encode(), 0o644)
     if apt.sources:
-        stanzas = [s.stanza(SUITES[spec.definition.base]) for s in apt.sources]
+        stanzas = [s.stanza(SUITES[spec.definition.base], here) for s in apt.sources]
         _place(
             overlay, "/etc/apt/sources.list.d/debian.sources", "\n".join(stanzas).encode(), 0o644
         )
     for repository in image.repositories:
-        stanza = sources.repository_stanza(repository, guest=True).encode()
+        stanza = sources.repository_stanza(repository, here).encode()
         _place(overlay, f"/etc/apt/sources.list.d/{repository.name}.sources", stanza, 0o644)
     for certificate in apt.certificates:
         _place(overlay, f"{_LOCAL_CA}/machine-{certificate.name}", certificate.read_bytes(), 0o644)

@@ -19,7 +19,6 @@ _SUITE = re.compile(rf"(?:{_CODENAMES})(?P<pocket>|-updates|-security|/updates)\
 _OPTION = re.compile(r'^(Acquire::[A-Za-z0-9:._/-]+) "(.*)";$')
 _SCHEMES = ("http://", "https://", "mirror+http://", "mirror+https://")
 _LOOPBACK = re.compile(r"(?<=//)(localhost|127(?:\.\d+){3}|\[::1\])(?=[:/]|$)")
-_THIS_MACHINE = "10.0.2.2"  # what QEMU's user network calls the loopback of the machine it runs on
 _PASSED_ON = re.compile(
     r"Acquire::(https?::|Check-Valid-Until$|Check-Date$|Max-FutureTime$|Retries$|ForceIPv[46]$)"
 )
@@ -39,10 +38,11 @@ class Source:
         signed = f"[signed-by={keyring}] " if keyring else ""
         return f"deb {signed}{self.uri} {suite}{self.pocket} {' '.join(self.components)}\n"
 
-    def stanza(self, suite: str) -> str:
-        """The same in the newer form, as a guest of QEMU's user network sees the address."""
+    def stanza(self, suite: str, this_machine: str) -> str:
+        """The same in the newer form, as a guest sees the address."""
+        uri = as_guest(self.uri, this_machine)
         return (
-            f"Types: deb\nURIs: {as_guest(self.uri)}\nSuites: {suite}{self.pocket}\n"
+            f"Types: deb\nURIs: {uri}\nSuites: {suite}{self.pocket}\n"
             f"Components: {' '.join(self.components)}\nSigned-By: {KEYRING}\n"
         )
 
@@ -61,10 +61,10 @@ class Apt:
     options: tuple[tuple[str, str], ...]
     certificates: tuple[Path, ...]
 
-    def guest_conf(self) -> str:
+    def guest_conf(self, this_machine: str) -> str:
         """apt.conf of the guest: the same ways out, without credentials and without our paths."""
         kept = [
-            (key, as_guest(value))
+            (key, as_guest(value, this_machine))
             for key, value in self.options
             if not _MACHINE_ONLY.search(key) and "@" not in value
         ]
@@ -85,14 +85,14 @@ def read(root: Path = Path("/etc/apt"), environment: Mapping[str, str] | None = 
     return Apt(sources, options, certificates)
 
 
-def as_guest(uri: str) -> str:
-    """An address of this machine's loopback, as a guest of QEMU's user network reaches it."""
-    return _LOOPBACK.sub(_THIS_MACHINE, uri)
+def as_guest(uri: str, this_machine: str) -> str:
+    """An address of this machine's loopback, by the name that a guest has for this machine."""
+    return _LOOPBACK.sub(this_machine, uri)
 
 
-def repository_stanza(repository: Repository, *, guest: bool) -> str:
-    """A further repository, its key inside it."""
-    uri = as_guest(repository.uri) if guest else repository.uri
+def repository_stanza(repository: Repository, this_machine: str = "") -> str:
+    """A further repository, its key inside it; with ``this_machine`` as a guest sees it."""
+    uri = as_guest(repository.uri, this_machine) if this_machine else repository.uri
     key = "\n".join(f" {line or '.'}" for line in armored(repository.key.content).splitlines())
     components = (
         ""

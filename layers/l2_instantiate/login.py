@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.clients.process import run
 from lab.errors import DeadlineExceeded
-from lab.layer import Workspace
-from layers.l2_instantiate.drivers.qemu.folder import Folder, Record, replace
+from layers.l2_instantiate.home import Home, replace
 from layers.l2_instantiate.ports import LOOPBACK
 
 _DEADLINE = 45.0  # a login right behind the banner took 13 s without KVM, while services started
@@ -24,30 +24,39 @@ _OPTIONS = (
 )
 
 
-def command(folder: Folder, record: Record) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where the lab comes in: the port of this machine, as whom, and the host key it must find."""
+
+    port: int
+    user: str
+    host_key: str
+
+
+def command(home: Home, door: Door) -> list[str]:
     """The ssh command line that logs in and waits until the guest's start is through."""
-    options = (*_OPTIONS, f'UserKnownHostsFile="{_escaped(_known_hosts(folder))}"')
+    options = (*_OPTIONS, f'UserKnownHostsFile="{_escaped(_known_hosts(home))}"')
     return [
-        *("ssh", "-F", "none", "-i", _escaped(folder.login_key), "-p", str(record.port)),
+        *("ssh", "-F", "none", "-i", _escaped(home.login_key), "-p", str(door.port)),
         *(word for option in options for word in ("-o", option)),
-        *(f"{record.settings.user}@{LOOPBACK}", _UP),
+        *(f"{door.user}@{LOOPBACK}", _UP),
     ]
 
 
-def refusal(folder: Folder, record: Record, workspace: Workspace) -> str:
+def refusal(home: Home, door: Door) -> str:
     """``""`` once a login works, else why it does not yet.
 
     A banner is not enough: until the guest's start is through, PAM turns plain users away, and
     cloud-init may not have let them in yet.
     """
-    known = f"[{LOOPBACK}]:{record.port} {record.host_key}\n"
-    replace(_known_hosts(folder), known.encode())
+    known = f"[{LOOPBACK}]:{door.port} {door.host_key}\n"
+    replace(_known_hosts(home), known.encode())
     try:
         answer = run(
-            command(folder, record),
-            doing=f"log in to {record.host}",
+            command(home, door),
+            doing=f"log in to {home.host}",
             deadline=_DEADLINE,
-            cancelled=workspace.cancelled,
+            cancelled=home.workspace.cancelled,
             check=False,
             hint="apt install openssh-client",
         )
@@ -63,5 +72,5 @@ def _escaped(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def _known_hosts(folder: Folder) -> Path:
-    return folder.home / "known_hosts"
+def _known_hosts(home: Home) -> Path:
+    return home.home / "known_hosts"
