@@ -19,7 +19,7 @@ from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.recipes.all import RECIPES
 from layers.l3_system.recipes.recipe import made_by, specified
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
-from layers.l3_system.spec.errands import Errand, Rehearsal
+from layers.l3_system.spec.errands import Errand, Nothing, Rehearsal
 
 _FORWARDING = {"docker", "qemu"}  # a port of ours leads to port 22 of such a machine
 Where = tuple[str | int, ...]
@@ -191,7 +191,7 @@ def predict(target: Target[Any, Inputs], observed: Any, plan: Plan) -> Predictio
 def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:
     """The name it answers to, and what its tunnels are known by; an errand has nothing to add."""
     if isinstance(target.spec, Errand):
-        return BaseModel()
+        return Nothing()
     tunnels = observed.things.get("wireguard", {}) if isinstance(observed, Observed) else {}
     keys = {n: str(t.facts["public_key"]) for n, t in tunnels.items() if t.facts.get("public_key")}
     return Outputs(hostname=target.spec.hostname or target.host.name, wireguard=keys)
