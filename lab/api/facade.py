@@ -56,13 +56,21 @@ class Lab:
         self._engine = Engine(inventory, layers, self.workspace, self._journal)
 
     @classmethod
-    def load(cls, root: str | Path | None = None, layers: tuple[Layer, ...] = LAYERS) -> Lab:
+    def load(
+        cls,
+        root: str | Path | None = None,
+        layers: tuple[Layer, ...] = LAYERS,
+        *,
+        commit: str | None = None,
+    ) -> Lab:
         """Read and validate the lab in ``root`` (or in the nearest folder upwards from here).
 
-        Raises ConfigError with every mistake at once. Touches nothing.
+        ``commit`` is what the journal records where ``root`` is not a checkout of its own. Raises
+        ConfigError with every mistake at once. Touches nothing.
         """
         folder = find_root(Path.cwd()) if root is None else Path(root).resolve()
-        return cls(load(folder, layers), layers)
+        inventory = load(folder, layers)
+        return cls(replace(inventory, commit=commit) if commit else inventory, layers)
 
     @property
     def name(self) -> str:
@@ -308,12 +316,7 @@ class Lab:
 
     def _sources(self, hosts: tuple[Host, ...]) -> str:
         digests = Digests()
-        return digest(
-            [
-                [h.name, h.address, h.vars, *(digests.of(h, layer.name) for layer in self.layers)]
-                for h in hosts
-            ]
-        )
+        return digest([digests.host(h) for h in hosts])
 
     def _existing(self, selectors: tuple[str, ...]) -> tuple[Host, ...]:
         """Declared hosts and those that only the ledger knows."""

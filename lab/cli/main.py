@@ -24,6 +24,8 @@ TABLE = {
     "plan": ("lab.cli.runs:plan", "Show what would change; change nothing."),
     "converge": ("lab.cli.runs:converge", "Bring hosts to what is declared."),
     "verify": ("lab.cli.runs:verify", "Look whether everything is as declared."),
+    "approve": ("lab.cli.gitwords:approve", "Apply the plan of a commit that waits for it."),
+    "try": ("lab.cli.gitwords:trial", "Run a branch on one host for a while."),
     "status": ("lab.cli.queries:status", "Show how every host stood at its last run."),
     "show": ("lab.cli.queries:show", "Show a host's values and where each one comes from."),
     "history": ("lab.cli.queries:history", "List the last runs: who, when, what came of it."),
@@ -33,6 +35,7 @@ TABLE = {
     "schema": ("lab.cli.checks:schema", "Print the JSON Schemas of the lab's files."),
     "explain": ("lab.cli.queries:explain", "Explain a layer, a driver, a key or an exit code."),
     "completion": ("lab.cli.setup:completion", "Print the completion script of a shell."),
+    "gitops": ("lab.cli.gitwords:gitops", "Follow git: a push converges what it touches."),
     "autostart": ("lab.cli.setup:autostart", "Start the lab's machines when this machine boots."),
 }
 

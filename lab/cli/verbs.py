@@ -116,7 +116,7 @@ def apply(settings: Settings, path: str, answers: Answers, jobs: int | None) -> 
         approval = Approval(answers.allow_destroy, answers.names)
         if not answers.yes:
             _refuse_unasked_json(session)
-            report = _as_report(saved)
+            report = as_report(saved)
             _show_plan(session, report)
             decision = decide(report, consent, session.ask, lab.name)
             if not decision.go:
@@ -222,7 +222,7 @@ def _told(session: Session, report: RunReport, same: str) -> int:
     return report.exit_code
 
 
-def _as_report(saved: SavedPlan) -> RunReport:
+def as_report(saved: SavedPlan) -> RunReport:
     """A saved plan in the form that plans are shown in."""
     parts = tuple(
         PartReport(

@@ -35,6 +35,7 @@ class Inventory:
         personas: Persona name to its purpose.
         providers: Provider name to its kind.
         documents: Host name to its merged tree, for ``lab show``.
+        commit: Which commit these files are, where whoever loaded them knows; ``None`` = ask git.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Inventory:
     personas: Mapping[str, str]
     providers: Mapping[str, str]
     documents: Mapping[str, Node] = field(repr=False, default_factory=dict)
+    commit: str | None = None
 
 
 def find_root(start: Path) -> Path:

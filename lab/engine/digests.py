@@ -8,6 +8,7 @@ from typing import Any
 
 from lab.model.files import LabFile, LabProject, LabTree
 from lab.model.host import Host, Part
+from lab.model.plan import digest
 
 
 class Digests:
@@ -24,6 +25,12 @@ class Digests:
             # keeping the parts keeps their id from being given to something else
             known = self._known[id(parts)] = (parts, _digest(parts))
         return known[1]
+
+    def host(self, host: Host) -> str:
+        """Changes when anything does that a converge of this host could act on."""
+        layers = [[layer, self.of(host, layer)] for layer in host.parts]
+        said = [host.name, host.persona, host.provider, host.address, host.vars, layers]
+        return digest([*said, sorted(host.tags)])
 
 
 def _digest(parts: tuple[Part, ...]) -> str:
