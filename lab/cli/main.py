@@ -35,6 +35,8 @@ TABLE = {
     "schema": ("lab.cli.checks:schema", "Print the JSON Schemas of the lab's files."),
     "explain": ("lab.cli.queries:explain", "Explain a layer, a driver, a key or an exit code."),
     "completion": ("lab.cli.setup:completion", "Print the completion script of a shell."),
+    "init": ("lab.cli.beginnings:init", "Begin a new lab in a folder."),
+    "import": ("lab.cli.beginnings:import_", "Take hosts over from Ansible or Terraform."),
     "gitops": ("lab.cli.gitwords:gitops", "Follow git: a push converges what it touches."),
     "autostart": ("lab.cli.setup:autostart", "Start the lab's machines when this machine boots."),
 }

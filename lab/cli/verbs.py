@@ -40,7 +40,7 @@ def plan(
 ) -> int:
     """``lab plan``."""
     with opened(settings) as session:
-        report = _planned(session, scope, jobs, adopt=adopt)
+        report = planned(session, scope, jobs, adopt=adopt)
         if out is not None:
             saved = session.lab.saved(
                 report,
@@ -85,7 +85,7 @@ def converge(
         approval = Approval(answers.allow_destroy, answers.names)
         if not answers.yes:
             _refuse_unasked_json(session)
-            report = _planned(session, scope, jobs, adopt=adopt)
+            report = planned(session, scope, jobs, adopt=adopt)
             _show_plan(session, report)
             if not report.changes:
                 return report.exit_code
@@ -182,7 +182,8 @@ def write_report(session: Session, report: RunReport) -> None:
     write_json(session.screen, document)
 
 
-def _planned(session: Session, scope: Scope, jobs: int | None, *, adopt: bool) -> RunReport:
+def planned(session: Session, scope: Scope, jobs: int | None, *, adopt: bool) -> RunReport:
+    """The plan of a scope, with progress on the screen."""
     lab = session.lab
     return session.watch(
         lambda listen: lab.plan(

@@ -9,7 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab.gitops.follower import Follower
+from lab import Lab
+from lab.gitops.follower import Follower, folder_of
+from lab.gitops.settings import Settings
+from lab.gitops.steps import Ended, Looked
+from lab.gitops.store import State
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PERSONA = (
@@ -119,6 +123,69 @@ class Clone:
 
     def newest(self):
         return self.follower().store.requests(1)[0]
+
+
+class Desk:
+    """The same, without hooks: what they start is called here, and its steps are kept."""
+
+    def __init__(self, clone, **settings):
+        self.clone = clone
+        clone.git("init", "-q", "--bare", "-b", "main", str(clone.bare))
+        clone.git("--git-dir", str(clone.bare), "config", "receive.denyDeleteCurrent", "ignore")
+        self.set(**settings)
+        self.steps = []
+
+    def set(self, **settings):
+        kept = Settings.model_validate({"repository": str(self.clone.bare), **settings})
+        kept.write(folder_of("home"))
+        self.follower = Follower("home")
+
+    def push(self, *words, message="change"):
+        """Commit and push for real, then deal with it; returns how it ended."""
+        commit = self.clone.commit(message)
+        before = self.follower.repository.head("main")
+        self.clone.push(*(words or ("--force", "main")))
+        return self.deal(commit, before)
+
+    def deal(self, commit, before=None):
+        self.follower.receive(commit, before, "me")
+        return self.work()
+
+    def work(self):
+        self.steps = []
+        with self.follower.turn():
+            request = self.follower.next()
+            return request and self.follower.deal(request, self.steps.append)
+
+    def step(self, kind):
+        return next((s for s in self.steps if isinstance(s, kind)), None)
+
+    @property
+    def touched(self):
+        return self.step(Looked).touched.hosts
+
+    @property
+    def said(self):
+        return self.step(Ended).said
+
+    def ledger(self):
+        """Everything that exists, as the journal knows it."""
+        with Lab.load(self.clone.root) as lab:
+            return sorted((o.host, o.layer) for o in lab._journal.ledger())
+
+
+@pytest.fixture
+def make_desk(clone):
+    """One with these settings; nothing is pushed yet."""
+    return lambda **settings: Desk(clone, **settings)
+
+
+@pytest.fixture
+def desk(clone):
+    """Three hosts, pushed and converged."""
+    desk = Desk(clone)
+    assert desk.push(message="first") is State.APPLIED
+    return desk
 
 
 @pytest.fixture
