@@ -17,7 +17,11 @@ BAD = {
     "not YAML": ("personas/web.yaml", "system:", "system: ["),
     "a tab": ("personas/web.yaml", "  cpu", "\tcpu"),
     "no such persona": ("inventory/hosts.yaml", "persona: db", "persona: dp"),
-    "no such provider": ("inventory/hosts.yaml", "persona: db, provider: box", "persona: db, provider: bx"),
+    "no such provider": (
+        "inventory/hosts.yaml",
+        "persona: db, provider: box",
+        "persona: db, provider: bx",
+    ),
     "a circle": ("inventory/hosts.yaml", "web1: {", "web1: {after: [web2], "),
     "no such file": ("personas/web.yaml", "source: motd", "source: mtod"),
     "a path that leads out": ("personas/web.yaml", "source: motd", "source: ../../etc/passwd"),
