@@ -27,7 +27,7 @@ def init(settings: Settings, folder: str, name: str | None) -> int:
     that checks each commit, and a workflow that plans pull requests. Only new files are written.
 
     Examples:
-      lab init ~/lab
+      lab init my-lab
       lab init . --name home
     """
     return starting.init(settings, folder, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lab.errors import LabError
 from lab.starter.imported import Found
 
 MAX_HOSTS = 100_000
+_DIGITS = 12
 _RANGE = re.compile(r"\[(\w+):(\w+)(?::(\d+))?\]")
 _HEADING = re.compile(r"^\[([^\]:]+)(?::(vars|children))?\]\s*(?:[#;].*)?$")
 _ADDRESS = ("ansible_host", "ansible_ssh_host")
@@ -85,21 +87,27 @@ def read(path: Path) -> tuple[list[Found], list[str]]:
 
 def expand(name: str) -> list[str]:
     """``web[01:03]`` → ``web01 web02 web03``; ``db-[a:c]``; any other name is itself."""
-    match = _RANGE.search(name)
-    if match is None:
-        return [name]
-    first, last, step = match[1], match[2], int(match[3] or 1)
-    if first.isdigit() and last.isdigit() and step:
+    names = [name]
+    while (match := _RANGE.search(names[0])) is not None:
+        middle = _members(match[1], match[2], int(match[3] or 1))
+        if not middle:
+            break
+        if len(names) * len(middle) > MAX_HOSTS:
+            raise LabError(f"Unable to import {name}: it has more than {MAX_HOSTS:,} hosts.")
+        names = [one.replace(match[0], part, 1) for one in names for part in middle]
+    return names
+
+
+def _members(first: str, last: str, step: int) -> Sequence[str]:
+    """What a range stands for; nothing where it is none. Raises LabError for a huge one."""
+    if step and first.isdecimal() and last.isdecimal() and max(len(first), len(last)) < _DIGITS:
         count = range(int(first), int(last) + 1, step)
         if len(count) > MAX_HOSTS:
-            raise LabError(f"Unable to import {name}: it has more than {MAX_HOSTS:,} hosts.")
-        middle = [str(n).zfill(len(first)) for n in count]
-    elif len(first) == len(last) == 1 and first.isalpha() and last.isalpha() and step:
-        middle = [chr(n) for n in range(ord(first), ord(last) + 1, step)]
-    else:
-        return [name]
-    head, tail = name[: match.start()], name[match.end() :]
-    return [one for part in middle for one in expand(f"{head}{part}{tail}")]
+            raise LabError(f"Unable to import: a range has more than {MAX_HOSTS:,} hosts.")
+        return [str(n).zfill(len(first)) for n in count]
+    if step and len(first) == len(last) == 1 and first.isalpha() and last.isalpha():
+        return [chr(n) for n in range(ord(first), ord(last) + 1, step)]
+    return ()
 
 
 def _from_ini(text: str, path: Path, inventory: _Inventory) -> None:

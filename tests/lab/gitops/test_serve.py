@@ -229,7 +229,7 @@ def test_settings_that_make_no_sense_are_refused(wrong, said):
         Settings.model_validate({"repository": "/r", **wrong})
 
 
-# -- the loop ---------------------------------------------------------------------------------------
+# -- the loop -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
