@@ -12,15 +12,16 @@ from lab.layer import Above, Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
-from layers.l3_system import contradictions, errands
+from layers.l3_system import contradictions, errands, reachable
 from layers.l3_system.kinds import lifeline, mount
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.recipes.all import RECIPES
 from layers.l3_system.recipes.recipe import made_by, specified
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
-from layers.l3_system.spec.errands import Errand, Rehearsal
+from layers.l3_system.spec.errands import Errand, Nothing, Rehearsal
 
+_FORWARDING = {"docker", "qemu"}  # a port of ours leads to port 22 of such a machine
 Where = tuple[str | int, ...]
 Everything = Mapping[str, Mapping[str, Wanted]]
 
@@ -32,8 +33,9 @@ def parts(document: Document) -> tuple[Part, ...]:
     driver = "memory" if document.provider.kind == "memory" else "native"
     # A container has its disks mounted from outside.
     disks = {} if document.provider.kind == "docker" else document.machine.disks
-    spec = specified(document.system, RECIPES, filesystems=disks)
-    return (Part("", driver, spec), *errands.parts(document, tuple(spec.packages)))
+    forwarded = document.provider.kind in _FORWARDING
+    spec = specified(document.system, RECIPES, filesystems=disks, forwarded=forwarded)
+    return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 
 def place(host: Host, inputs: Inputs) -> Place:
@@ -186,11 +188,13 @@ def predict(target: Target[Any, Inputs], observed: Any, plan: Plan) -> Predictio
     return Prediction(outputs(target, observed), Above.AS_IS)
 
 
-def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:  # noqa: ARG001
-    """The name it answers to; an errand has nothing to add."""
+def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:
+    """The name it answers to, and what its tunnels are known by; an errand has nothing to add."""
     if isinstance(target.spec, Errand):
-        return BaseModel()
-    return Outputs(hostname=target.spec.hostname or target.host.name)
+        return Nothing()
+    tunnels = observed.things.get("wireguard", {}) if isinstance(observed, Observed) else {}
+    keys = {n: str(t.facts["public_key"]) for n, t in tunnels.items() if t.facts.get("public_key")}
+    return Outputs(hostname=target.spec.hostname or target.host.name, wireguard=keys)
 
 
 def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
@@ -198,7 +202,8 @@ def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
     spec = part.spec
     if not isinstance(spec, Spec):
         return ()
-    problems = list(contradictions.problems(spec, place(host, Inputs())))
+    here = place(host, Inputs())
+    problems = [*contradictions.problems(spec, here), *reachable.problems(spec, here)]
     return tuple(_placed(problems, spec))
 
 

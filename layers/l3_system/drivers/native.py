@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lab.clients import shell
-from lab.errors import DriverError, Locked, TransportError
+from lab.errors import DriverError, Locked
 from lab.layer import Described, Target, Workspace
 from lab.model.plan import Action, Change
 from lab.model.undeclared import Known, Undeclared
-from layers.l3_system.drivers import surveys
+from layers.l3_system.drivers import reach, surveys
 from layers.l3_system.drivers.guarded import Trial
 from layers.l3_system.kinds import guard
 from layers.l3_system.kinds.kind import Kind, LooksAgain, Section, Step, Wanted, name_of
@@ -143,7 +143,7 @@ class NativeDriver:
         for change in changes:
             started(change)
         window = target.spec.guard.window
-        trial = Trial(self._workspace, self._endpoint(target), target.report, window)
+        trial = Trial(self._workspace, reach.endpoint(target), target.report, window)
         trial.run(steps, lifeline(changes, login(target)))
         for change in changes:
             done(change)
@@ -236,24 +236,7 @@ class NativeDriver:
             self._workspace.check()
 
     def _shell(self, target: Target[Spec, Inputs]) -> shell.Shell:
-        return self._workspace.resource(shell.shells).to(self._endpoint(target))
-
-    def _endpoint(self, target: Target[Spec, Inputs]) -> shell.Endpoint:
-        inputs, name = target.inputs, target.host.name
-        if inputs.address is None:
-            raise TransportError(
-                f"Unable to reach {name}: it has no address yet.", hint=f"lab converge host={name}"
-            )
-        return shell.Endpoint(
-            name=name,
-            kind=inputs.connection,
-            address=inputs.address,
-            port=inputs.port or 22,
-            user=inputs.user or "",
-            host_key=inputs.host_key,
-            identity_file=inputs.identity_file,
-            sudo_password=inputs.sudo_password,
-        )
+        return self._workspace.resource(shell.shells).to(reach.endpoint(target))
 
 
 def _kind_of(change: Change) -> str:
