@@ -7,6 +7,7 @@ import grp
 import os
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.clients import shell
+from lab.errors import TransportError
 from lab.layer import Target, Workspace
 from lab.model.files import LabFile
 from lab.model.host import Host
@@ -21,9 +23,11 @@ from lab.model.plan import Plan
 from layers.l3_system import planner
 from layers.l3_system.drivers import native
 from layers.l3_system.kinds import script
+from layers.l3_system.kinds.kind import Step
 from layers.l3_system.spec import Document, Inputs, Observed
 
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+PATHS = {"file", "directory", "link", "absent", "edit"}
 linux = pytest.mark.skipif(not Path("/proc/sys/kernel/ostype").exists(), reason="not Linux")
 
 
@@ -59,12 +63,12 @@ def _target(system, name="web1") -> Target:
 
 @pytest.fixture
 def converge(driver) -> Callable[[dict], tuple[Plan, Observed]]:
-    """Apply what concerns files and directories; give the plan before and what is there after."""
+    """Apply what concerns paths; give the plan before and what is there after."""
 
     def run(system):
         target = _target(system, socket.gethostname())
         plan = planner.plan(target, driver.observe(target), frozenset())
-        changes = [c for c in plan.changes if c.what.split()[0] in {"file", "directory"}]
+        changes = [c for c in plan.changes if c.what.split()[0] in PATHS]
         told: list[tuple[str, str]] = []
         driver.apply_batch(
             target,
@@ -75,7 +79,7 @@ def converge(driver) -> Callable[[dict], tuple[Plan, Observed]]:
         assert sorted(told) == sorted((s, c.what) for c in changes for s in ("started", "done"))
         observed = driver.observe(target)
         again = planner.plan(target, observed, frozenset())
-        assert [c for c in again.changes if c.what.split()[0] in {"file", "directory"}] == []
+        assert [c for c in again.changes if c.what.split()[0] in PATHS] == []
         return Plan(tuple(changes)), observed
 
     return run
@@ -90,6 +94,12 @@ def test_everything_at_once_in_one_answer(driver):
             "directories": {"/": None, "/no/such/dir": None},
             "sysctl": {"kernel.ostype": "Linux", "no.such": 1},
             "mounts": {"/proc": {"source": "proc"}, "/no/mount": {"source": "x"}},
+            "links": {"/proc/self": "x", "/no/link": "x"},
+            "absent": ["/etc/passwd", "/no/thing", "/etc"],
+            "lines": {"/etc/group": {"a": "b"}},
+            "swap": {"/etc/passwd": "1MiB", "/no/swap": "1MiB"},
+            "kernel_modules": ["no_such_module"],
+            "locale": {"generate": ["xx_XX.UTF-8"]},
         }
     )
     things = driver.observe(target).things
@@ -101,7 +111,19 @@ def test_everything_at_once_in_one_answer(driver):
     assert things["sysctl"]["kernel.ostype"].fields == {"value": "Linux", "boot": None}
     assert things["mount"]["/proc"].fields["mounted"] is True
     assert things["hostname"]["web1"].fields["running"] == socket.gethostname()
+    assert things["link"]["/proc/self"].fields["target"].isdigit()
+    assert {n: t.fields["there"] for n, t in things["absent"].items()} == {
+        "/etc/passwd": "file",
+        "/no/thing": None,
+        "/etc": "directory that is not empty",
+    }
+    assert things["edit"]["/etc/group"].facts["now"] == Path("/etc/group").read_text()
+    assert things["swap"]["/etc/passwd"].fields["on"] is False
     for kind, name in [
+        ("link", "/no/link"),
+        ("swap", "/no/swap"),
+        ("module", "no_such_module"),
+        ("locale", "xx_XX.UTF-8"),
         ("user", "no-such-user"),
         ("group", "no-such-group"),
         ("file", "/no/such"),
@@ -185,6 +207,138 @@ def test_directories(converge, tmp_path):
     assert observed.owned == {}
 
 
+def test_a_command_refuses_a_file_and_nothing_is_left(converge, driver, tmp_path):
+    path = tmp_path / "new" / "it's"
+    files = {str(path): {"content": "bad", "validate": "cat %s; echo; echo no; false", **ME}}
+    with pytest.raises(native.DriverError, match=r"echo no; false refuses it.*: no\."):
+        converge({"files": files})
+    assert not path.parent.exists()
+    assert not (tmp_path / "lib").exists()
+    files[str(path)]["validate"] = "test bad = $(cat %s)"
+    converge({"files": files})
+    assert path.read_text() == "bad"
+
+
+def test_links_and_absences_come_and_go(converge, tmp_path):
+    old, link, gone, empty = (tmp_path / n for n in ("old", "a link -> x", "gone", "empty"))
+    old.write_text("old")
+    gone.symlink_to("nowhere")
+    empty.mkdir(mode=0o711)
+    system = {
+        "links": {str(link): "it's here", str(old): str(tmp_path)},
+        "absent": [str(gone), str(empty), str(tmp_path / "never")],
+    }
+    plan, _ = converge(system)
+    assert [c.action.sign for c in plan.changes] == ["+", "~", "-", "-"]
+    assert (str(link.readlink()), str(old.readlink())) == ("it's here", str(tmp_path))
+    assert not empty.exists()
+    old.unlink()
+    old.symlink_to("elsewhere")
+    plan, _ = converge(system)
+    assert [f.before for c in plan.changes for f in c.fields] == ["elsewhere"]
+    _, observed = converge({})
+    assert old.read_text() == "old"
+    assert str(gone.readlink()) == "nowhere"
+    assert empty.stat().st_mode & 0o777 == 0o711
+    assert not link.is_symlink()
+    assert observed.owned == {}
+
+
+def test_a_folder_with_something_in_it_goes_only_where_that_is_declared(converge, tmp_path):
+    full = tmp_path / "full"
+    (full / "sub").mkdir(parents=True)
+    (full / ".hidden").write_text("")
+    (full / ".hidden").unlink()
+    target = _target({"absent": [str(full)]})
+    observed = Observed(things={"absent": {}})
+    assert planner.plan(target, observed, frozenset()).changes[0].reason == "if it is there"
+    plan, _ = converge({"absent": {str(full): {"recursive": True}}})
+    assert plan.changes[0].destroys == f"{full} and all that is in it"
+    assert not full.exists()
+    converge({})
+
+
+def test_lines_and_blocks_come_change_and_go(converge, tmp_path):
+    path, new = tmp_path / "it's $conf", tmp_path / "deep" / "new"
+    original = b"#Port 22\r\nweird \xff \\ $(id) `x`\r\nlast"
+    path.write_bytes(original)
+    path.chmod(0o640)
+    system = {
+        "lines": {
+            str(path): {
+                "port": {"line": "Port 2", "match": "^#?Port "},
+                "odd": {"line": "it's $HOME \\ %s", "after": "Port"},
+            },
+            str(new): {"only": "one"},
+        },
+        "blocks": {str(path): {"b": {"content": "in\n", "before": "^last"}}},
+    }
+    plan, observed = converge(system)
+    assert [c.action.sign for c in plan.changes] == ["~", "+"]
+    assert path.read_bytes() == (
+        b"Port 2\r\nit's $HOME \\ %s\r\nweird \xff \\ $(id) `x`\r\n"
+        b"# BEGIN strata b\r\nin\r\n# END strata b\r\nlast"
+    )
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert new.read_text() == "one\n"
+    assert new.stat().st_mode & 0o777 == 0o644
+    assert observed.things["edit"][str(path)].facts["same"] is True
+    path.write_bytes(path.read_bytes().replace(b"in\r\n", b"", 1))
+    plan, _ = converge(system)
+    assert "+in" in [line.rstrip("\r") for line in plan.changes[0].fields[0].text.splitlines()]
+    _, observed = converge({"lines": {str(path): system["lines"][str(path)]}})
+    assert not new.exists()
+    _, observed = converge({})
+    assert path.read_bytes() == original
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert observed.owned == {}
+
+
+def test_a_file_that_changed_since_it_was_looked_at_is_not_written(driver, tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_text("x\n")
+    target = _target({"lines": {str(path): {"one": "1"}}})
+    plan = planner.plan(target, driver.observe(target), frozenset())
+    look = driver._look
+
+    def then_somebody_writes(*args):
+        found = look(*args)
+        path.write_text("y\n")
+        return found
+
+    monkeypatch.setattr(driver, "_look", then_somebody_writes)
+    changes = [c for c in plan.changes if c.what.startswith("edit")]
+    with pytest.raises(native.DriverError, match="was changed meanwhile"):
+        driver.apply_batch(target, changes, lambda _: None, lambda _: None)
+    assert path.read_text() == "y\n"
+
+
+def test_a_file_that_does_not_arrive_whole_is_not_written(tmp_path):
+    step = Step((), 'beside "$p"; take "$new" 10; place "$p"')
+    script_text, _ = script.applying("n", [step])
+    done = subprocess.run(
+        ["sh", "-c", f"p={tmp_path}/sub/a\n{script_text}"],
+        input=b"cut",
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert b"sub/a did not arrive whole" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_torn_by_a_full_disk_costs_only_itself(driver, tmp_path):
+    owned = tmp_path / "lib" / "owned"
+    owned.parent.mkdir()
+    owned.write_text("+\tfile /a\tmade\n+\tfile /b")
+    step = Step((), "own 'file /c' made; disown 'file /a'")
+    text, _ = script.applying("n", [step])
+    subprocess.run(
+        ["sh", "-c", text.replace("/var/lib/strata", str(owned.parent))], check=True, timeout=30
+    )
+    assert script.ledger(owned.read_text().splitlines()) == {"file /b": "", "file /c": "made"}
+
+
 def test_a_crash_before_the_record_is_taken_back_is_repaired(converge, tmp_path):
     path = tmp_path / "a"
     converge({"files": {str(path): {"content": "x", **ME}}})
@@ -227,5 +381,5 @@ def test_a_step_that_fails_names_its_change_and_those_before_count(driver, tmp_p
 def test_without_an_address_nothing_is_tried(tmp_path):
     workspace = Workspace("t", tmp_path, tmp_path, tmp_path, tmp_path)
     (part,) = planner.parts(Document.model_validate({}))
-    with pytest.raises(native.TransportError, match="no address yet"):
+    with pytest.raises(TransportError, match="no address yet"):
         native.NativeDriver(workspace).observe(Target(Host("a", "b", "c"), part.spec, Inputs()))

@@ -34,7 +34,36 @@ system = st.fixed_dictionaries(
             max_size=2,
         ),
         "directories": st.dictionaries(paths, st.none(), max_size=2),
-        "services": st.dictionaries(names, st.sampled_from(["running", "stopped"]), max_size=2),
+        "services": st.dictionaries(
+            names, st.sampled_from(["running", "stopped", {"masked": True}]), max_size=2
+        ),
+        "links": st.dictionaries(paths, paths, max_size=2),
+        "absent": st.lists(paths, max_size=2, unique=True),
+        "lines": st.dictionaries(
+            paths, st.dictionaries(names, names, min_size=1, max_size=1), max_size=2
+        ),
+        "blocks": st.dictionaries(
+            paths,
+            st.dictionaries(names, st.fixed_dictionaries({"content": st.text(max_size=9)})),
+            max_size=2,
+        ),
+        "units": st.dictionaries(
+            names.map(lambda n: f"u-{n}.service"),
+            st.fixed_dictionaries({"content": st.text(max_size=9)}),
+            max_size=2,
+        ),
+        "timers": st.dictionaries(
+            names.map(lambda n: f"t-{n}"),
+            st.just({"command": "true", "on_calendar": "daily"}),
+            max_size=2,
+        ),
+        "cron": st.dictionaries(
+            names.map(lambda n: f"c-{n}"), st.just("@daily root true"), max_size=2
+        ),
+        "timezone": st.just("UTC"),
+        "locale": st.sampled_from(["en_US.UTF-8", "C.UTF-8"]),
+        "swap": st.dictionaries(paths, st.sampled_from(["1GiB", "2MiB"]), max_size=2),
+        "kernel_modules": st.dictionaries(names, st.just({"x": 1}), max_size=2),
         "sysctl": st.dictionaries(names.map(lambda n: f"vm.{n}"), st.integers(0, 9), max_size=2),
         "mounts": st.dictionaries(paths, st.just({"source": "x"}), max_size=2),
     },
