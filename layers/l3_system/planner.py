@@ -12,7 +12,7 @@ from lab.layer import Above, Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
-from layers.l3_system import errands
+from layers.l3_system import container, errands
 from layers.l3_system.kinds import lifeline
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
@@ -32,9 +32,10 @@ def parts(document: Document) -> tuple[Part, ...]:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
     declared = expanded(document.system, RECIPES)
-    # A container has its disks mounted from outside.
-    disks = {} if document.provider.kind == "docker" else document.machine.disks
-    spec = Spec(**declared, filesystems=disks)
+    declared = {**declared, "filesystems": document.machine.disks}
+    if document.provider.kind == "docker":
+        declared = container.own(declared)
+    spec = Spec(**declared)
     return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 
@@ -86,7 +87,8 @@ def _plan(target: Target[Spec, Inputs], observed: Observed | None) -> Plan:
                 view.changing.add(step.what)
     who = login(target, view.observed)
     blockers += lifeline.blockers(changes, who)
-    return Plan(lifeline.in_order(changes, who), tuple(blockers))
+    notes = container.note(target.host.name, target.spec.left_out) if changes else ()
+    return Plan(lifeline.in_order(changes, who), tuple(blockers), notes=notes)
 
 
 def login(target: Target[Spec, Inputs], observed: Observed | None = None) -> lifeline.Login:

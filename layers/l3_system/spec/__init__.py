@@ -27,9 +27,10 @@ class System(Settings, Accounts, Software, Files, Services, Connection, Tools):
 
 
 class Spec(System):
-    """Everything native converges on one host."""
+    """Everything native converges on one host; ``left_out`` is what a container cannot have."""
 
     filesystems: dict[str, Filesystem] = {}
+    left_out: tuple[str, ...] = ()
 
 
 def _none_or_section(value: Any) -> Any:
