@@ -306,9 +306,7 @@ def test_a_port_that_somebody_has_is_named_and_nothing_is_started(real: Real) ->
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", real.found().port))
         other.listen()
-        with pytest.raises(
-            DriverError, match=r"another program listens at .* its SSH"
-        ):
+        with pytest.raises(DriverError, match=r"another program listens at .* its SSH"):
             real.driver.apply(real.target(), real.plan().changes[0])
     assert real.converge() == ["update power"]
 
@@ -345,18 +343,20 @@ def test_what_another_made_is_left_alone(make_real: Callable[..., Real]) -> None
     before = ours.docker("inspect", stranger)
     (blocker,) = ours.plan().blockers
     assert blocker.why == (
-        f"a container {ours.container} exists already and does not say who made it"
+        f"the container {ours.container} exists already and does not say who made it"
     )
     ours.docker("rename", stranger, f"{ours.container}-away")
     (blocker,) = ours.plan().blockers
-    assert blocker.what == "disk data"
+    assert blocker.why == (
+        f"the volume {ours.container}-data exists already and does not say who made it"
+    )
     assert ours.plan(absent=True, with_data=True).changes == ()
     ours.docker("rename", stranger, ours.container)
     assert json.loads(ours.docker("inspect", stranger)) == json.loads(before)
 
     (disk, machine) = ours.plan(adopt=True).changes
     assert (disk.what, machine.destroys) == (
-        *("disk data", f"what lies in a container {ours.container}"),
+        *("disk data", f"what lies in the container {ours.container}"),
     )
     for change in (disk, machine):
         ours.driver.apply(ours.target(adopt=True), change)
