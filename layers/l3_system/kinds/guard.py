@@ -35,6 +35,7 @@ fi"""
 """A fragment for observing: tells of a guard of this boot, and the seconds it has left."""
 
 _ARM = """umask 077
+for c in find setsid sort tar; do command -v $c >/dev/null || refuse "it has no $c"; done
 { mkdir -p -m 700 $lib && ( : >>$lib/guard.lock ); } 2>/dev/null ||
   refuse "nothing can be written to $lib"
 exec 9>>$lib/guard.lock
@@ -216,7 +217,7 @@ if [ "$n" = "$nonce" ]; then
   elif read -r s <$R/status; [ "$s" != 0 ]; then echo failed
   elif mv $G/armed $G/confirmed 2>/dev/null; then
     if [ "$has_systemd" ]; then systemctl stop strata-guard.timer 2>/dev/null
-    else read -r p <$G/sleeper && kill "-$p"; fi
+    else read -r p <$G/sleeper && kill -15 "-$p"; fi
     rm -f $boot $wants/${boot##*/}; sync -f $G 2>/dev/null || sync
     rm -rf $G $R $lib/guard.lock; echo confirmed
     case $has_systemd$(systemctl show -p LoadState ${boot##*/} 2>/dev/null) in

@@ -33,8 +33,7 @@ files() {
     [ ! -e "/$p" ] || ( cd / && find "$p" -xdev ! -type s )
   done <roots >now
   while IFS= read -r p; do rm -rf -- "/$p"; done <absent
-  sort trees >was
-  sort now | comm -23 - was | sort -r | while IFS= read -r p; do
+  awk 'NR == FNR { was[$0]; next } !($0 in was)' trees now | sort -r | while IFS= read -r p; do
     if [ -d "/$p" ] && [ ! -L "/$p" ]; then rmdir -- "/$p"; else rm -f -- "/$p"; fi
   done
   [ ! -e files.tar ] || tar -C / --numeric-owner -xf files.tar

@@ -29,6 +29,12 @@ if [ -r $lib/owned ]; then
 fi
 """
 
+# What the kinds call besides the shell's own words; looking for them spawns nothing.
+_TOOLS = """for c in awk grep head sed sha256sum stat; do
+  command -v $c >/dev/null 2>&1 || mark lacks $c
+done
+"""
+
 _APPLY = """own() {
   [ -d $lib ] || mkdir -p -m 700 $lib
   [ -z "$(how "$1")" ] || return 0
@@ -66,7 +72,9 @@ fi
 
 def probing(nonce: str, fragments: Sequence[str]) -> str:
     """One script of all fragments. ``nonce`` must not occur in any answer."""
-    return f"nonce={nonce}\n{_COMMON}{_LEDGER}" + "\n".join([*fragments, "mark end", "exit 0\n"])
+    return f"nonce={nonce}\n{_COMMON}{_TOOLS}{_LEDGER}" + "\n".join(
+        [*fragments, "mark end", "exit 0\n"]
+    )
 
 
 def applying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:

@@ -250,6 +250,20 @@ def test_what_cannot_be_guarded_is_not_tried(runner, what):
     assert runner.plan(system).changes == plan.changes
 
 
+@pytest.mark.parametrize(("tool", "doing"), [("stat", "look at the system"), ("tar", "guard")])
+def test_a_missing_tool_is_named_before_anything_is_done(runner, tool, doing):
+    system = {"ssh_server": {"options": {"MaxAuthTries": 3}}}
+    target, plan = runner.target(system), runner.plan(system)
+    runner.host.run(f"mv /usr/bin/{tool} /root/{tool}")
+    try:
+        with pytest.raises(DriverError, match=f"Unable to {doing} .*: it has no {tool}"):
+            runner.driver.observe(target)
+            runner.apply(target, plan)
+    finally:
+        runner.host.run(f"mv /root/{tool} /usr/bin/{tool}")
+    assert runner.done == []
+
+
 def test_two_runs_do_not_try_at_once(runner, tmp_path):
     system = {"ssh_server": {"options": {"MaxAuthTries": 3}}}
     target, plan = runner.target(system), runner.plan(system)
