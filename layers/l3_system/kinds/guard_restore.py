@@ -71,7 +71,11 @@ units() {
       *) continue ;;
     esac
     case " $kept " in *" $u "*) verb=start ;; esac
-    case $u in systemd-networkd.socket) verb=start ;; esac
+    case $u in
+      systemd-networkd.socket) verb=start ;;
+      # a socket is not opened anew while its service runs
+      *.socket) [ "$mode" = boot ] || control stop "${u%.socket}.service" ;;
+    esac
     [ "$mode" != boot ] || verb=start
     control reset-failed "$u"; control $now $verb "$u"
   done <units

@@ -204,6 +204,28 @@ def test_a_good_change_is_confirmed_and_leaves_nothing_behind(runner):
     assert runner.host.run(SNAPSHOT).splitlines() == before
 
 
+@pytest.mark.slow
+def test_sshd_behind_a_socket_is_told_and_put_back_too(runner):
+    runner.host.run("systemctl disable --now ssh.service; systemctl enable --now ssh.socket")
+    try:
+        good = _file("/etc/ssh/sshd_config.d/05-a.conf", "MaxAuthTries 4\n")
+        runner.converge(good)
+        before = runner.host.run(SNAPSHOT)
+        bad = _file("/etc/systemd/system/ssh.socket.d/a.conf", "[Socket]\nListenStream=\n"
+                    "ListenStream=2222\n")  # fmt: skip
+        bad["files"] |= good["files"]
+        with pytest.raises(Reverted, match="it cut us off"):
+            runner.converge(bad)
+        assert runner.host.run(SNAPSHOT) == before
+        assert not runner.plan(good)
+        runner.converge({})
+    finally:
+        runner.host.run(
+            "systemctl disable --now ssh.socket; systemctl stop ssh.service\n"
+            "systemctl enable --now ssh.service"
+        )
+
+
 @pytest.mark.parametrize(
     ("system", "cause"),
     [
@@ -254,11 +276,15 @@ def test_what_cannot_be_guarded_is_not_tried(runner, what):
 def test_a_missing_tool_is_named_before_anything_is_done(runner, tool, doing):
     system = {"ssh_server": {"options": {"MaxAuthTries": 3}}}
     target, plan = runner.target(system), runner.plan(system)
+
+    def look_and_apply() -> None:
+        runner.driver.observe(target)
+        runner.apply(target, plan)
+
     runner.host.run(f"mv /usr/bin/{tool} /root/{tool}")
     try:
         with pytest.raises(DriverError, match=f"Unable to {doing} .*: it has no {tool}"):
-            runner.driver.observe(target)
-            runner.apply(target, plan)
+            look_and_apply()
     finally:
         runner.host.run(f"mv /root/{tool} /usr/bin/{tool}")
     assert runner.done == []
