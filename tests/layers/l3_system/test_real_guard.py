@@ -93,6 +93,7 @@ def runner(host, tmp_path) -> Iterator[Runner]:
     made = Runner(tmp_path, host)
     made.converge({"files": {"/etc/strata-was-here": {"content": ""}}})
     made.converge({})
+    made.done.clear()
     yield made
     made.workspace.close()
 
@@ -409,6 +410,7 @@ def test_rules_that_somebody_changed_are_named_and_mended_and_others_stay(runner
     runner.host.run("nft delete table ip theirs")
 
 
+@pytest.mark.slow
 def test_interfaces_are_set_up_and_taken_down(runner):
     runner.host.run("ip link add ve0 type veth peer name ve1")
     bridge = {"bridge": ["ve1"], "address": "10.8.0.1/24"}
