@@ -9,6 +9,7 @@
         Stale              the world is not the one the approved plan was made for
       DriverError          the backend said no
         TransportError     the backend or the host could not be reached
+          UnknownHostKey   something answers, and cannot prove to be the host
         DeadlineExceeded   it was asked and did not finish in time
         Reverted           it cut us off, and was undone on the host by itself
       NotConverged         applied, but the second plan is not empty
@@ -115,6 +116,10 @@ class DriverError(LabError):
 
 class TransportError(DriverError):
     """The host or the backend could not be reached; nothing is known about its state."""
+
+
+class UnknownHostKey(TransportError):  # noqa: N818  (the house names read as sentences)
+    """What answers shows a host key that is not the one on record, or none is on record."""
 
 
 class DeadlineExceeded(DriverError):  # noqa: N818

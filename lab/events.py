@@ -15,6 +15,7 @@ from lab.masking import masked
 from lab.model.outcome import Outcome, PartReport, RunReport
 from lab.model.plan import Change, Plan
 from lab.model.plan import to_json as plan_to_json
+from lab.model.secret import Secret
 
 SCHEMA = "lab.event/1"
 
@@ -127,6 +128,8 @@ def _plain(value: Any) -> Any:
         return plan_to_json(value)
     if isinstance(value, Outcome):
         return value.value
+    if isinstance(value, Secret):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (tuple, list, set, frozenset)):

@@ -43,6 +43,22 @@ CREATE TABLE owned (host TEXT NOT NULL, layer TEXT NOT NULL, part TEXT NOT NULL,
 """
 
 
+# Added to files of the same version when it is first needed: an older Strata overlooks it.
+_SURVEY = """CREATE TABLE IF NOT EXISTS survey (host TEXT NOT NULL, at REAL NOT NULL,
+  score INTEGER NOT NULL, things INTEGER NOT NULL)"""
+_HAS_SURVEY = "SELECT 1 FROM sqlite_master WHERE type='table' AND name='survey'"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a host's last survey came to; ``things`` counts what is undeclared and not accepted."""
+
+    host: str
+    at: float
+    score: int
+    things: int
+
+
 @dataclass(frozen=True, slots=True)
 class Owned:
     """One thing the ledger says is ours: enough to observe and to delete it."""
@@ -260,6 +276,18 @@ class Journal:
             "SELECT run,host,layer,part,outcome,spec,max(ended) FROM part GROUP BY host,layer,part"
         )
         return [PartRecord(*row) for row in rows]
+
+    def keep_score(self, host: str, score: int, things: int) -> None:
+        """Record what looking at a whole host came to."""
+        self._write(_SURVEY, ())
+        self._write("INSERT INTO survey VALUES (?,?,?,?)", (host, time.time(), score, things))
+
+    def scores(self) -> dict[str, Score]:
+        """The last one of every host that was ever looked at."""
+        if not self._rows(_HAS_SURVEY):
+            return {}
+        rows = self._rows("SELECT host,max(at),score,things FROM survey GROUP BY host")
+        return {row[0]: Score(*row) for row in rows}
 
     def runs(self, limit: int) -> list[RunRecord]:
         """The newest runs first."""

@@ -19,6 +19,7 @@ from lab.errors import Interrupted, Problem
 from lab.model.host import Host, Part
 from lab.model.outcome import Finding
 from lab.model.plan import Change, Plan
+from lab.model.undeclared import Known, Undeclared
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
 InputsT = TypeVar("InputsT", bound=BaseModel)
@@ -119,6 +120,47 @@ class Prunable(Protocol):
         ...
 
 
+@runtime_checkable
+class Surveying(Protocol):
+    """A driver that can tell what is on a machine besides what is declared (optional)."""
+
+    def survey(self, target: Target[Any, Any], known: Known) -> tuple[Undeclared, ...]:
+        """What is there and in no file of the lab.
+
+        MUST be read-only, MUST end within a deadline of its own, in one or two round trips.
+        ``target`` is the layer's :attr:`Layer.surveyor`; ``known`` is what the parts of all layers
+        account for.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Described:
+    """A machine in the words of a persona.
+
+    Attributes:
+        sections: As they would stand in its YAML: plain values.
+        files: Those that the sections name: path below the persona's own folder, and content.
+        left: What is on the machine and not in it, each with the reason.
+    """
+
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    left: tuple[tuple[str, str], ...] = ()
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """A driver that can write down what a machine is like, as a persona would (optional)."""
+
+    def describe(self, target: Target[Any, Any], known: Known) -> Described:
+        """What has to be declared so that the plan for this very machine is empty.
+
+        MUST be read-only; no secret may be in it. Arguments as of :meth:`Surveying.survey`.
+        """
+        ...
+
+
 class Above(StrEnum):
     """What a pending change means for the layers above, while it is only planned."""
 
@@ -207,6 +249,14 @@ def _nothing_found(workspace: Workspace, host: Host, part: Part) -> tuple[Findin
     return ()
 
 
+def _nothing_known(host: Host, part: Part) -> Known:  # noqa: ARG001
+    return frozenset()
+
+
+def _first_part(layer: Layer, host: Host) -> Part | None:
+    return next(iter(host.parts.get(layer.name, ())), None)
+
+
 def _not_shared(target: Target[Any, Any]) -> str | None:  # noqa: ARG001
     return None
 
@@ -239,11 +289,17 @@ class Layer:
         shared: A key where several hosts share one thing (a template): made once, by the first.
         claims: What only one host can have.
         check: Problems that validation by types cannot find: ``(path, message)``.
+        known: What this part puts on the machine that a look at the whole machine will come
+            across (the login's user, a workload's data): no reason to tell of it.
+        surveyor: The part whose driver, where it can, tells what is there undeclared; ``None`` =
+            nobody on this host. A part of no workload at all may stand for a host without any.
         findings: For ``lab doctor``: what is well and what is not, each with the line that mends
             it. Looks at the world, changes nothing.
         prune_parts: A part that is no longer declared is planned as absent (workloads); otherwise
             only ``destroy`` removes it (machines).
         destroyed: Whether ``lab destroy`` acts on this layer.
+        stacked: Each part stands on what the parts before it make: while one of those has changes
+            pending, its plan is a prediction, and open.
     """
 
     name: str
@@ -262,9 +318,12 @@ class Layer:
     shared: Callable[[Target[Any, Any]], str | None] = _not_shared
     claims: Callable[[Host, Part], tuple[Claim, ...]] = _no_claims
     check: Callable[[Host, Part], tuple[tuple[tuple[str | int, ...], str], ...]] = _no_problems
+    known: Callable[[Host, Part], Known] = _nothing_known
+    surveyor: Callable[[Layer, Host], Part | None] = _first_part
     findings: Callable[[Workspace, Host, Part], tuple[Finding, ...]] = _nothing_found
     prune_parts: bool = False
     destroyed: bool = False
+    stacked: bool = False
 
     @property
     def short(self) -> str:
@@ -276,12 +335,15 @@ __all__ = [
     "Above",
     "Batching",
     "Claim",
+    "Described",
+    "Describing",
     "Driver",
     "Layer",
     "Prediction",
     "Problem",
     "Prunable",
     "Report",
+    "Surveying",
     "Target",
     "Workspace",
     "silent",

@@ -22,7 +22,7 @@ from typing import Any
 SHORT = 4
 """Shorter values are hidden as whole words only."""
 _LINE = 8  # a line of a value with several lines that is long enough to be hidden by itself
-_KEY = 8  # what a mapping's key must share with a value to be hidden
+_OWN_KEY = re.compile(r"^[a-z_]+$")  # the names of fields, which readers rely on
 _WRAPS = (64, 70, 76)  # where programs break lines of base64
 _lock = threading.Lock()
 _names: dict[str, str] = {}  # value -> the name that stands in its place
@@ -66,8 +66,13 @@ def mask(text: str) -> str:
     return text
 
 
+def hides(text: str) -> bool:
+    """Whether a value stands in it, or stood there before it was masked."""
+    return any(f"(secret {name})" in text for name in _names.values()) or mask(text) != text
+
+
 def masked(value: Any) -> Any:
-    """The same JSON value with every text in it masked; keys only where much of them is hidden."""
+    """The same JSON value with every text in it masked, but for the names of fields."""
     if not _names:
         return value
     if isinstance(value, str):
@@ -80,12 +85,7 @@ def masked(value: Any) -> Any:
 
 
 def _key(key: Any) -> Any:
-    if not isinstance(key, str) or len(key) < _KEY:
-        return key
-    for needle, mark in _needles:
-        if len(needle) >= _KEY and needle in key:
-            key = key.replace(needle, mark)
-    return key
+    return mask(key) if isinstance(key, str) and not _OWN_KEY.match(key) else key
 
 
 def _forms(value: str) -> set[str]:

@@ -1,10 +1,24 @@
 """What every test needs: private XDG folders, so that no test sees or touches a real lab."""
 
+import contextlib
+import fcntl
 import os
 import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines that run tests are noisy; what must be quick is measured in benchmarks/.
+settings.register_profile("strata", deadline=None)
+settings.load_profile("strata")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -56,12 +70,219 @@ def template(tmp_path_factory):
     return path
 
 
+@contextlib.contextmanager
+def _locked(path: Path, how: int):
+    with path.open("a") as file:
+        fcntl.flock(file, how)
+        yield file
+
+
+def _answers(address: str | None) -> bool:
+    words = ["docker", *(["--host", address] if address else []), "version"]
+    try:
+        return subprocess.run(words, capture_output=True, check=False, timeout=20).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory, worker_id):
+    """The address of a Docker engine: the one that is there, else one for this session alone.
+
+    The processes of one session share it; the last one ends it.
+    """
+    from lab.clients.docker import usual_address
+
+    if _answers(None):
+        yield usual_address()
+        return
+    lacking = [p for p in ("dockerd", "docker", "ip") if shutil.which(p) is None]
+    if os.geteuid() != 0 or lacking:
+        what = f"{', '.join(lacking)} is missing" if lacking else "only root can start one"
+        pytest.skip(f"no Docker engine answers, and {what}: ./bootstrap installs docker.io")
+    base = tmp_path_factory.getbasetemp()
+    common = base if worker_id == "master" else base.parent
+    script, known = REPOSITORY / "tests/engine.sh", common / "engine"
+    with _locked(common / "engine-users", fcntl.LOCK_SH) as users:
+        with _locked(common / "engine-start", fcntl.LOCK_EX):
+            if not known.exists():
+                folder = tempfile.mkdtemp(prefix="strata-engine-")  # short, for socket paths
+                subprocess.run([script, "start", folder], check=True, timeout=120)
+                known.write_text(folder)
+        folder = known.read_text()
+        yield f"unix://{folder}/docker.sock"
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            known.unlink()
+            subprocess.run([script, "stop", folder], check=True, timeout=120)
+
+
+@dataclass(frozen=True)
+class SandboxHost:
+    """A host that is a container: how to reach it, and what a test may do to it."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    host_key: str
+    identity_file: str
+    container: str
+    engine: str
+    endpoints: dict
+
+    def docker(self, *words: str, stdin: str = "") -> str:
+        done = subprocess.run(
+            ["docker", "--host", self.engine, *words],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr or done.stdout
+        return done.stdout
+
+    def run(self, script: str) -> str:
+        """As root, on the host."""
+        return self.docker("exec", "-i", self.container, "sh", "-s", stdin=script)
+
+    def kill(self) -> None:
+        """Cut its power."""
+        self.docker("kill", self.container)
+
+    def start(self) -> None:
+        """Give it power again; returns when its SSH answers."""
+        self.docker("start", self.container)
+        ends = time.monotonic() + 30
+        while time.monotonic() < ends:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection((self.address, self.port), 1) as line,
+            ):
+                line.settimeout(1)
+                if line.recv(4) == b"SSH-":
+                    return
+            time.sleep(0.05)
+        raise TimeoutError(self.name)
+
+    def remove(self) -> None:
+        """It is gone, and the next one of that name is new."""
+        self.docker("rm", "--force", "--volumes", self.container)
+
+
+# What tests of the system layer want to find; and a host that has an engine inside.
+PERSONAS = {
+    "plain": "busybox-static, cron, curl, gnupg, iptables, kmod, locales, nftables, opendoas, "
+    "python3-apt, tzdata",
+    "docker": "docker.io, docker-cli, docker-compose, curl, iptables",
+}
+
+
+class Sandbox:
+    """Makes hosts in about a second each: a lab of kind docker, in folders of its own."""
+
+    def __init__(self, base: Path, engine: str, name: str, turn: Path) -> None:
+        self.engine, self._name, self._base, self._turn = engine, name, base, turn
+        self._root = base / "lab"
+        self._hosts: dict[str, str] = {}
+        self._built: set[str] = set()
+        for persona, packages in PERSONAS.items():
+            path = self._root / "personas" / f"{persona}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(
+                f"image: {{base: debian-13, packages: [{packages}]}}\n"
+                "machine: {memory: 1GiB, disks: {root: {size: 8GiB}}}\n"
+                "system: none\n"
+            )
+        provider = f"{{kind: docker, host: 'unix://{engine.removeprefix('unix://')}'}}"
+        (self._root / "lab.yaml").write_text(f"name: {name}\nproviders: {{box: {provider}}}\n")
+
+    def host(
+        self, name: str, persona: str = "plain", ports: dict[int, int] | None = None
+    ) -> SandboxHost:
+        """That host, up; made where it is not there. ``ports``: of this machine, to its own."""
+        if persona not in self._built:
+            with _locked(self._turn, fcntl.LOCK_EX):  # by one process; the others take its own
+                self._build(persona)
+            self._built.add(persona)
+        overlay = f", machine: {{ports: {ports}}}" if ports else ""
+        self._hosts[name] = f"{{persona: {persona}, provider: box{overlay}}}"
+        with self._lab() as lab:
+            report = lab.converge(f"host={name}", layer="l2")
+            assert report.exit_code == 0, [p.failure for p in report.parts if p.failure]
+        handed = report.handed[name]
+        return SandboxHost(
+            name=name,
+            **{k: handed[k] for k in ("address", "port", "user", "host_key", "identity_file")},
+            container=f"strata-{self._name}-{name}",
+            engine=self.engine,
+            endpoints=handed["endpoints"],
+        )
+
+    def close(self) -> None:
+        """Everything it made goes, also what a test broke."""
+        from lab import Approval
+
+        with self._lab() as lab:
+            allowed = Approval(allow_destroy=True, confirmed=frozenset(lab.inventory.hosts))
+            lab.destroy(approval=allowed, with_data=True)
+
+    def _build(self, persona: str) -> None:
+        """Its template, out of the cache where one session made it before."""
+        self._hosts[f"of-{persona}"] = f"{{persona: {persona}, provider: box}}"
+        with self._lab() as lab:
+            template = lab.plan(f"host=of-{persona}", layer="l1").handed[f"of-{persona}"]
+            name, image = template["template_name"], template["template"]
+            kept = REPOSITORY / ".test-cache/containers" / f"{name}.tar"
+            docker = ["docker", "--host", self.engine]
+            cached = kept.exists() and os.environ.get("CI") != "true"
+            if cached:
+                load = [*docker, "load", "--quiet", "--input", kept]
+                subprocess.run(load, check=True, capture_output=True, timeout=300)
+            report = lab.converge(f"host=of-{persona}", layer="l1")
+            assert report.exit_code == 0, [p.failure for p in report.parts if p.failure]
+            if not cached and os.environ.get("CI") != "true":
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                new = kept.with_suffix(f".{os.getpid()}")
+                cache = f"strata/{name}:test-cache"
+                subprocess.run([*docker, "tag", image, cache], check=True)
+                subprocess.run([*docker, "save", "--output", new, cache], check=True, timeout=300)
+                new.rename(kept)
+            forget = [*docker, "rmi", f"strata/{name}:test-cache"]
+            subprocess.run(forget, check=False, capture_output=True)
+
+    @contextlib.contextmanager
+    def _lab(self):
+        from lab import Lab
+
+        lines = [f"  {name}: {entry}\n" for name, entry in self._hosts.items()]
+        path = self._root / "inventory/hosts.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("hosts:\n" + "".join(lines))
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("STATE_HOME", "CACHE_HOME", "RUNTIME_DIR"):
+                patch.setenv(f"XDG_{name}", str(self._base / name.lower()))
+            with Lab.load(self._root) as lab:
+                yield lab
+
+
+@pytest.fixture(scope="session")
+def sandbox(engine, tmp_path_factory, worker_id):
+    """Hosts in a second: ``sandbox.host("a")``; every process of a session has its own."""
+    base = tmp_path_factory.getbasetemp()
+    turn = (base if worker_id == "master" else base.parent) / "template-build"
+    made = Sandbox(tmp_path_factory.mktemp("sandbox"), engine, f"t{os.getpid()}", turn)
+    yield made
+    made.close()
+
+
 def pytest_runtest_setup(item):
     """Say what is missing instead of failing; in CI what can be installed must be there."""
     needs = {
         "vm": ("qemu-system-x86_64", "qemu-img", "mcopy", "ssh"),
         "build": ("mmdebstrap", "mcopy", "sfdisk", "qemu-img"),
-        "engine": ("mmdebstrap", "dockerd", "docker", "ssh"),
+        "engine": ("mmdebstrap", "docker", "ssh"),
     }
     for marker, programs in needs.items():
         if item.get_closest_marker(marker):

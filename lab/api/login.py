@@ -17,17 +17,20 @@ def ssh_command(workspace: Workspace, host: str, handed: Mapping[str, object]) -
     address (yet).
     """
     address, port, user = handed.get("address"), handed.get("port"), handed.get("user")
-    if not address or handed.get("host_key") is None:
+    if not address or port is None:
         raise LabError(
             f"Unable to log in to {host}: it does not exist yet, or does not run.",
             hint=f"lab converge host={host}",
         )
+    if handed.get("connection") == "local":
+        raise LabError(f"Unable to log in to {host}: it is this machine.", hint="sudo -i")
     words = ["ssh"]
     if handed.get("identity_file"):
         words += ["-i", str(handed["identity_file"]), "-o", "IdentitiesOnly=yes"]
-    known = _known_hosts(workspace.runtime, host, str(handed["host_key"]))
-    words += ["-o", f"UserKnownHostsFile={known}", "-o", f"HostKeyAlias={host}"]
-    words += ["-o", "StrictHostKeyChecking=yes", "-p", str(port or 22)]
+    if handed.get("host_key") is not None:
+        known = _known_hosts(workspace.runtime, host, str(handed["host_key"]))
+        words += ["-o", f"UserKnownHostsFile={known}", "-o", f"HostKeyAlias={host}"]
+    words += ["-o", "StrictHostKeyChecking=yes", "-p", str(port)]
     return [*words, f"{user}@{address}" if user else str(address)]
 
 

@@ -7,13 +7,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from lab.layer import Layer
+from lab.model.accepted import AcceptedFile
 from lab.model.declared import HostEntry, LabEntry, Persona
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
-    """``persona``, ``hosts`` and ``lab``: what an editor needs to complete and to check."""
+    """``persona``, ``hosts``, ``lab``, ``accepted``: what an editor needs to complete and check."""
     definitions: dict[str, Any] = {}
     sections: dict[str, Any] = {}
     provider: dict[str, Any] = {"type": "object"}
@@ -49,6 +50,10 @@ def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
             "additionalProperties": False,
         },
         "lab": {**lab, "title": "lab.yaml"},
+        "accepted": {
+            **_schema(AcceptedFile, definitions, "lab"),
+            "title": "What may be on the machines undeclared, and why",
+        },
     }
     return {
         name: {"$schema": DIALECT, **body, "$defs": definitions} for name, body in files.items()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 from lab.engine.digests import Digests
-from lab.journal import Owned, PartRecord
+from lab.journal import Owned, PartRecord, Score
 from lab.layer import Layer
 from lab.model.host import Host
 from lab.model.outcome import Outcome
@@ -26,6 +27,9 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"
 
 
+NO_SCORES: Mapping[str, Score] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class LayerStatus:
     """One layer of one host; ``at`` is when that was last known (epoch seconds), or ``None``."""
@@ -38,13 +42,21 @@ class LayerStatus:
 
 @dataclass(frozen=True, slots=True)
 class HostStatus:
-    """One host. ``declared`` is False for one that only the ledger knows."""
+    """One host.
+
+    Attributes:
+        declared: False for one that only the ledger knows.
+        entropy: What its last survey came to; ``None`` = there was none.
+        surveyed: When that was (epoch seconds).
+    """
 
     host: str
     persona: str
     provider: str
     layers: tuple[LayerStatus, ...]
     declared: bool = True
+    entropy: int | None = None
+    surveyed: float | None = None
 
     @property
     def behind(self) -> bool:
@@ -57,6 +69,7 @@ def standings(
     layers: tuple[Layer, ...],
     records: Iterable[PartRecord],
     ledger: Iterable[Owned],
+    scores: Mapping[str, Score] = NO_SCORES,
 ) -> list[HostStatus]:
     """Every declared host in order, then those that only the ledger knows."""
     last: dict[tuple[str, str], list[PartRecord]] = {}
@@ -70,7 +83,11 @@ def standings(
             for layer in layers
             if host.parts.get(layer.name)
         )
-        found.append(HostStatus(host.name, host.persona, host.provider, of_layers))
+        status = HostStatus(host.name, host.persona, host.provider, of_layers)
+        last_score = scores.get(host.name)
+        if last_score is not None:
+            status = replace(status, entropy=last_score.score, surveyed=last_score.at)
+        found.append(status)
     declared = {h.host for h in found}
     orphans = {t.host: t for t in ledger if t.host not in declared}.values()
     return found + [HostStatus(t.host, t.persona, t.provider, (), declared=False) for t in orphans]

@@ -51,7 +51,7 @@ def doctor(settings: Settings, words: tuple[str, ...]) -> int:
 
 
 @click.command(cls=Documented)
-@click.argument("name", required=False, metavar="[persona|hosts|lab]")
+@click.argument("name", required=False, metavar="[persona|hosts|lab|accepted]")
 @click.option(
     "--out", type=click.Path(file_okay=False), metavar="DIR",
     help="Write NAME.schema.json files there instead.",

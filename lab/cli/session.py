@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from lab import events
-from lab.api import Lab
+from lab.api import Adopted, Lab, SurveyReport
 from lab.cli.options import Settings
 from lab.cli.progress import progress
 from lab.cli.signals import stoppable
@@ -16,6 +17,8 @@ from lab.cli.text.look import line
 from lab.cli.text.rows import tree_lines
 from lab.errors import Interrupted, LabError
 from lab.model.outcome import RunReport
+
+ReportT = TypeVar("ReportT", RunReport, SurveyReport, Adopted)
 
 
 class Session:
@@ -27,7 +30,7 @@ class Session:
         self.last: RunReport | None = None
         self.titles = {layer.name: layer.title for layer in lab.layers}
 
-    def watch(self, verb: Callable[[events.Listener], RunReport]) -> RunReport:
+    def watch(self, verb: Callable[[events.Listener], ReportT]) -> ReportT:
         """Run a verb with progress on the screen; the first signal asks it to stop.
 
         Raises Interrupted where it was asked to stop before it had anything to report.
@@ -46,7 +49,7 @@ class Session:
 
             with stoppable(self.lab.cancel, say) as stop, self._told_anyway():
                 report = verb(listen)
-        if stop.asked and report.verb in {"plan", "verify"}:
+        if stop.asked and report.verb in {"plan", "verify", "entropy"}:
             raise Interrupted("Interrupted: nothing was changed.")
         return report
 
@@ -77,4 +80,11 @@ class Session:
 def opened(settings: Settings) -> Iterator[Session]:
     """The lab that the settings point to, closed afterwards. Raises ConfigError."""
     with Lab.load(settings.root) as lab:
+        yield Session(lab, Screen(settings))
+
+
+@contextmanager
+def opened_for_secrets(settings: Settings) -> Iterator[Session]:
+    """The same; a secret that is used and not there yet is no mistake."""
+    with Lab.load(settings.root, secrets_may_lack=True) as lab:
         yield Session(lab, Screen(settings))

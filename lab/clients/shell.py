@@ -1,7 +1,8 @@
-"""One persistent POSIX shell on a host: the system's OpenSSH, or a local one, framed commands.
+"""One persistent POSIX shell on a host, by OpenSSH, in a container or local: framed commands.
 
-The host needs sshd, a POSIX sh, and head, dd and cat of coreutils or busybox: nothing is copied
-there. A command that loses its connection may still run to its end on the host.
+The host needs sshd (a container does not), a POSIX sh, and head, dd and cat of coreutils or
+busybox: nothing is copied there. A command that loses its connection may still run to its end on
+the host.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from lab.clients.shell_ssh import (
     known_hosts,
     write_known_hosts,
 )
-from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
+from lab.errors import (
+    DeadlineExceeded,
+    DriverError,
+    Interrupted,
+    TransportError,
+    UnknownHostKey,
+)
 from lab.masking import mask
 
 __all__ = ["Endpoint", "Reply", "Shell", "Shells", "shells"]
@@ -99,6 +106,7 @@ class Shell:
 
         Raises:
             TransportError: the host cannot be reached, or the connection broke.
+            UnknownHostKey: something answers that does not show the host key on record.
             DriverError: the script failed (with ``check``).
             DeadlineExceeded, Interrupted.
         """
@@ -142,6 +150,7 @@ class Shell:
             self._drop(root)
             why = explain(self.endpoint, ended.status, ended.noise)
             kind = DriverError if why.reached else TransportError
+            kind = UnknownHostKey if why.stranger else kind
             raise kind(
                 f"Unable to {doing} on {name}: {why.cause}.",
                 hint=why.hint,

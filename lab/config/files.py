@@ -34,6 +34,28 @@ class LabReader:
             self._trees[folder] = self._tree(folder)
         return main, self._trees[folder]
 
+    def folder(self, value: str, within: str, elsewhere: tuple[str, ...] = ()) -> LabTree:
+        """The folder of that name inside the lab, else outside; ValueError where there is none."""
+        name = _inner(f"{within}/{value}")
+        places = self._places(value)
+        for path in (place / name for place in places):
+            if path.is_dir():
+                real = self._inside(path, value)
+                if real not in self._trees:
+                    self._trees[real] = self._tree(real)
+                return self._trees[real]
+        for other in elsewhere:
+            outside = Path(other).expanduser() / value
+            if outside.is_dir():
+                return LabTree(str(outside), ())
+        looked = [f"{(place / within).relative_to(self.root)}/" for place in places]
+        present = [p.name for place in places for p in (place / within).glob("*") if p.is_dir()]
+        near = get_close_matches(value, present, n=1)
+        guess = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"there is no {value!r} in {', '.join(dict.fromkeys((*looked, *elsewhere)))}{guess}"
+        )
+
     def _tree(self, folder: Path) -> LabTree:
         if folder == self.root:
             raise ValueError(
@@ -48,15 +70,8 @@ class LabReader:
         return LabTree(folder.relative_to(self.root).as_posix(), tuple(files))
 
     def _resolve(self, value: str) -> Path:
-        name = PurePosixPath(value)
-        if not value or name.is_absolute() or ".." in name.parts or "\0" in value:
-            raise ValueError(
-                f"{value!r}: a file of this lab is named by a path inside it, without '..'"
-            )
-        folders = [self.root]
-        if isinstance(value, PlacedText):
-            beside = self.root / PurePosixPath(value.place.file).with_suffix("")
-            folders = [beside, beside.parent, self.root]
+        name = _inner(value)
+        folders = self._places(value)
         for folder in folders:
             path = folder / name
             if path.is_dir():
@@ -65,6 +80,13 @@ class LabReader:
                 return self._inside(path, value)
         looked = folders[0].relative_to(self.root)
         raise ValueError(f"there is no file {value!r} in {looked}/{self._near(folders[0], name)}")
+
+    def _places(self, value: str) -> list[Path]:
+        """Where to look: beside the file that names it, then in the lab."""
+        if not isinstance(value, PlacedText):
+            return [self.root]
+        beside = self.root / PurePosixPath(value.place.file).with_suffix("")
+        return [beside, beside.parent, self.root]
 
     def _near(self, folder: Path, name: PurePosixPath) -> str:
         try:
@@ -94,3 +116,13 @@ class LabReader:
             known = LabFile(name, content, executable=bool(status.st_mode & 0o100))
             self._files[path] = known
         return known
+
+
+def _inner(value: str) -> PurePosixPath:
+    """A path inside the lab. Raises ValueError where it is none."""
+    name = PurePosixPath(value)
+    if not value or name.is_absolute() or ".." in name.parts or "\0" in value:
+        raise ValueError(
+            f"{value!r}: a file of this lab is named by a path inside it, without '..'"
+        )
+    return name

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from lab.config import accepted
 from lab.config.files import LabReader
 from lab.config.merge import merge, without
 from lab.config.problems import problems_of, suggest
@@ -17,7 +18,8 @@ from lab.config.rules import host_problems, waiting_problems
 from lab.config.tree import Node, Place, read
 from lab.errors import ConfigError, Problem
 from lab.layer import Layer
-from lab.model.declared import NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
+from lab.model.accepted import Acceptance, AcceptedFile
+from lab.model.declared import DNS_NAME, NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
 from lab.model.host import Host, Part
 from lab.model.secret import NoSecrets, Secrets
 
@@ -39,6 +41,8 @@ class Inventory:
         documents: Host name to its merged tree, for ``lab show``.
         lab: The tree of ``lab.yaml``.
         secrets: Where the values of its secrets come from.
+        accepted: What may be on the machines undeclared.
+        commit: Which commit these files are, where whoever loaded them knows; ``None`` = ask git.
     """
 
     name: str
@@ -49,6 +53,9 @@ class Inventory:
     documents: Mapping[str, Node] = field(repr=False, default_factory=dict)
     lab: Node | None = field(repr=False, default=None)
     secrets: Secrets = field(repr=False, default_factory=NoSecrets)
+
+    accepted: tuple[Acceptance, ...] = ()
+    commit: str | None = None
 
     @property
     def context(self) -> dict[str, Any]:
@@ -63,6 +70,13 @@ def find_root(start: Path) -> Path:
         if (folder / "lab.yaml").exists():
             return folder
     raise ConfigError([Problem("lab.yaml", f"not found in {start} or any folder above it")])
+
+
+def lab_name(root: Path) -> str:
+    """What ``lab.yaml`` calls the lab; ``""`` where it cannot be read (loading says why)."""
+    node, _ = read(root / "lab.yaml", "lab.yaml")
+    name = node.get("name") if node is not None else None
+    return str(name.value) if name is not None and NAME.match(str(name.value)) else ""
 
 
 def load(root: Path, layers: Sequence[Layer], secrets: Secrets | None = None) -> Inventory:
@@ -89,7 +103,7 @@ class _Loading:
         self.broken: set[str] = set()  # persona files that are there and say nothing
         self.purposes: dict[str, str] = {}
         self._resolved: dict[str, Node | None] = {}
-        self._settings: dict[int, Persona] = {}
+        self._settings: dict[int, Persona | None] = {}
         self._parts: dict[tuple[Any, ...], tuple[Part, ...] | None] = {}
         self._kept: list[Node] = []  # keeps nodes alive whose id() is a cache key
 
@@ -108,6 +122,8 @@ class _Loading:
         self._check_unused_personas({h.persona for h in hosts.values()})
         self.problems += waiting_problems(hosts, documents, [name for name, _, _ in declared])
         self.problems += host_problems(hosts, documents, self.layers)
+        fine = self._accepted([name for name, _, _ in declared])
+        self.problems += self.secrets.problems()
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_order))
         assert entry is not None  # noqa: S101 (its absence is a problem)
@@ -120,6 +136,7 @@ class _Loading:
             documents=documents,
             lab=lab_tree,
             secrets=self.secrets,
+            accepted=fine,
         )
 
     def _tell(self, place: Place | str, what: str) -> None:
@@ -250,6 +267,8 @@ class _Loading:
         if parts is None:
             return None
         settings = self._settings_of(persona)
+        if settings is None:
+            return None
         host = Host(
             name=name,
             persona=said.persona,
@@ -269,20 +288,25 @@ class _Loading:
         )
         return host, document
 
-    def _settings_of(self, persona: Node) -> Persona:
-        known = self._settings.get(id(persona))
-        if known is None:
+    def _settings_of(self, persona: Node) -> Persona | None:
+        """The engine's own keys of a persona; ``None`` where reading its file told of a mistake."""
+        if id(persona) not in self._settings:
             own = {k: v.plain() for k, v in persona.value.items() if k in PERSONA_KEYS}
-            known = Persona.model_validate(own, context=self.context)
-            self._settings[id(persona)] = known
-        return known
+            try:
+                settings = Persona.model_validate(own, context=self.context)
+            except ValidationError:
+                settings = None
+            self._settings[id(persona)] = settings
+        return self._settings[id(persona)]
 
     def _check_address(self, address: str, node: Node) -> None:
+        """An address or a name; which of them a machine can have, its layer says."""
         try:
             ipaddress.ip_interface(address)
         except ValueError:
-            where = node.find(("address",))
-            self._tell(where, f"{address!r} is not an address: write it like 192.0.2.11/24")
+            if DNS_NAME.match(address) is None:
+                where = node.find(("address",))
+                self._tell(where, f"{address!r} is not an address: write it like 192.0.2.11/24")
 
     def _persona_of(self, said: HostEntry, node: Node) -> Node | None:
         if said.persona in self.personas:
@@ -335,6 +359,21 @@ class _Loading:
         except ValidationError as error:
             self.problems += problems_of(error, layer.document, tree)
             return None
+
+    def _accepted(self, hosts: list[str]) -> tuple[Acceptance, ...]:
+        found: list[Acceptance] = []
+        heirs = accepted.lineage(self.personas)
+        for path, persona in accepted.places(self.root, self.personas):
+            tree = self._read(path)
+            if tree is None:
+                continue
+            file: AcceptedFile | None = self._validate(AcceptedFile, tree.plain(), tree)
+            if file is None:
+                continue
+            for where, what in accepted.problems(file, tree, hosts, self.personas):
+                self._tell(where, what)
+            found += accepted.entries(file, tree, persona, heirs)
+        return tuple(found)
 
     def _check_unused_personas(self, used: set[str]) -> None:
         """What no host uses may be half of something, but what it says must be right."""

@@ -26,6 +26,12 @@ class Digests:
             known = self._known[id(parts)] = (parts, _digest(parts))
         return known[1]
 
+    def host(self, host: Host) -> str:
+        """Changes when anything does that a converge of this host could act on."""
+        layers = [[layer, self.of(host, layer)] for layer in host.parts]
+        said = [host.name, host.persona, host.provider, host.address, host.vars, layers]
+        return digest_of([*said, sorted(host.tags)])
+
 
 def _digest(parts: tuple[Part, ...]) -> str:
     return digest_of([[p.name, p.driver, p.spec.model_dump()] for p in parts])

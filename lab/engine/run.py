@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,13 +19,15 @@ from lab.engine.approval import Approval, Key
 from lab.engine.digests import Digests
 from lab.engine.protocol import Options
 from lab.engine.schedule import each
+from lab.engine.survey import SurveyReport, SurveyWalk, accepted
 from lab.engine.unused import plan_unused, prune_unused
 from lab.engine.walk import Walk
 from lab.journal import Journal, Owned, commit_of, locked
-from lab.layer import Driver, Layer, Target, Workspace
+from lab.layer import Described, Driver, Layer, Target, Workspace
 from lab.model.host import Host
 from lab.model.outcome import Failure, PartReport, RunReport
 from lab.model.plan import Change
+from lab.model.undeclared import score
 
 JOBS = 16
 
@@ -67,6 +69,42 @@ class Engine:
             run.take(walks)
             run.parts += plan_unused(run, leaving=_leaving(run.parts))
         return run.report()
+
+    def survey(
+        self, hosts: Sequence[Host], listen: events.Listener = events.ignore, *, jobs: int = JOBS
+    ) -> SurveyReport:
+        """What is on the hosts and in no file. Changes nothing there; the journal keeps the scores.
+
+        Takes no lock: whoever works on a host meanwhile may be seen half-way.
+        """
+        options = Options(len(self.layers) - 1)
+        run = _Run(self, "entropy", hosts, options, Approval(), listen)
+
+        def work(host: Host, failed: tuple[str, ...]) -> SurveyWalk:  # noqa: ARG001
+            walk = SurveyWalk(run, host)
+            walk.survey()
+            return walk
+
+        with run.told():
+            walks = each([replace(h, after=()) for h in hosts], work, _is_good, jobs)
+            run.take(walks)
+        seen = {name: w.found for name, w in walks.items() if w.looked and not w.stopped}
+        found, unused = accepted(hosts, seen, self.inventory.accepted)
+        for host, things in found.items():
+            self.journal.keep_score(host, score(things), sum(not t.accepted for t in things))
+        absent = tuple(name for name, w in walks.items() if w.absent)
+        return SurveyReport(run.report(), found, absent, unused)
+
+    def describe(
+        self, host: Host, listen: events.Listener = events.ignore
+    ) -> tuple[RunReport, tuple[Described, ...]]:
+        """What a machine is like, layer by layer, as personas would declare it. Changes nothing."""
+        run = _Run(self, "adopt", [host], Options(len(self.layers) - 1), Approval(), listen)
+        walk = SurveyWalk(run, host)
+        with run.told():
+            walk.describe()
+            run.take({host.name: walk})
+        return run.report(), walk.described
 
     def converge(
         self,
@@ -179,7 +217,8 @@ class _Run:
         names = tuple(h.name for h in self.hosts)
         layers = tuple(layer.name for layer in self.layers[: self.options.stop + 1])
         if self._journal is not None:
-            commit = commit_of(self._engine.inventory.root)
+            declared = self._engine.inventory
+            commit = declared.commit or commit_of(declared.root)
             self._journal.begin_run(self.id, self.verb, names, commit)
         self.emit(events.RunStarted(time.time(), self.id, self.verb, names, layers))
         try:
@@ -200,7 +239,7 @@ class _Run:
         seconds = time.monotonic() - self._started
         return RunReport(self.verb, self.id, tuple(self.parts), self._handed, seconds)
 
-    def take(self, walks: dict[str, Walk]) -> None:
+    def take(self, walks: Mapping[str, Walk]) -> None:
         """The results of all hosts, in order."""
         for name, walk in walks.items():
             self.parts += walk.reports

@@ -10,7 +10,14 @@ from typing import Any
 from lab import events, faults
 from lab.engine.protocol import Run
 from lab.engine.record import Recorder, Seen, failure_of
-from lab.errors import Interrupted, LabError, NotConverged, Reverted, TransportError
+from lab.errors import (
+    DriverError,
+    Interrupted,
+    LabError,
+    NotConverged,
+    Reverted,
+    TransportError,
+)
 from lab.journal import Owned
 from lab.layer import Above, Batching, Layer, Target
 from lab.model.host import Host, Part
@@ -22,7 +29,7 @@ AnyTarget = Target[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
+class Item:
     """One target that is to be looked at: a declared part, or one that no longer is."""
 
     part: Part
@@ -78,19 +85,19 @@ class Walk:
             for item in self._items(layer):
                 self._end(layer, item, outcome, failure=failure)
 
-    def _items(self, layer: Layer, *, absent: bool = False) -> list[_Item]:
+    def _items(self, layer: Layer, *, absent: bool = False) -> list[Item]:
         declared = self.host.parts.get(layer.name, ())
-        items = [_Item(part, absent) for part in declared]
+        items = [Item(part, absent) for part in declared]
         names = {part.name for part in declared}
         if layer.prune_parts or absent:
             items += [
-                _Item(Part(o.part, o.driver, self.run.recorded(layer, o.spec)), absent=True)
+                Item(Part(o.part, o.driver, self.run.recorded(layer, o.spec)), absent=True)
                 for o in self.run.owned(self.host.name, layer.name)
                 if o.part not in names
             ]
         return items
 
-    def _target(self, layer: Layer, item: _Item) -> AnyTarget:
+    def _target(self, layer: Layer, item: Item) -> AnyTarget:
         host, part = self.host, item.part
 
         def report(doing: str, done: int | None = None, total: int | None = None) -> None:
@@ -113,7 +120,7 @@ class Walk:
         options = self.run.options
         return options.through or layer is self.run.layers[options.stop]
 
-    def _guard(self, layer: Layer, item: _Item, step: Callable[..., Above]) -> Above:
+    def _guard(self, layer: Layer, item: Item, step: Callable[..., Above]) -> Above:
         """The one place where an exception becomes a result."""
         start = time.monotonic()
         if self.stopped:
@@ -151,7 +158,7 @@ class Walk:
     def _end(
         self,
         layer: Layer,
-        item: _Item,
+        item: Item,
         outcome: Outcome,
         seen: Seen | None = None,
         failure: Failure | None = None,
@@ -173,7 +180,7 @@ class Walk:
         self.reports.append(report)
         self.run.emit(events.PartEnded(time.time(), report))
 
-    def _look(self, layer: Layer, item: _Item, target: AnyTarget) -> tuple[Plan, Any]:
+    def _look(self, layer: Layer, item: Item, target: AnyTarget) -> tuple[Plan, Any]:
         """What there is, or will be, and what that needs."""
         driver = self.run.driver(layer, item.part.driver)
         if self.above is Above.UNSEEN:
@@ -186,10 +193,13 @@ class Walk:
         observed = driver.observe(target)
         return layer.plan(target, observed, driver.replace_on), observed
 
-    def _plan_part(self, layer: Layer, item: _Item, seen: Seen) -> Above:
+    def _plan_part(self, layer: Layer, item: Item, seen: Seen) -> Above:
         target = self._target(layer, item)
         key = layer.shared(target)
-        plan, observed = self._look(layer, item, target)
+        if layer.stacked and any(r.plan.changes for r in self.reports if r.layer == layer.name):
+            plan, observed = self._look_ahead(layer, item, target)
+        else:
+            plan, observed = self._look(layer, item, target)
         prediction = layer.predict(target, observed, plan)
         self.handed.update(prediction.outputs.model_dump())
         maker = self.run.maker(layer, self.host, key)
@@ -203,7 +213,20 @@ class Walk:
             seen.outcome = Outcome.PENDING
         return prediction.above
 
-    def _converge_part(self, layer: Layer, item: _Item, seen: Seen) -> Above:
+    def _look_ahead(self, layer: Layer, item: Item, target: AnyTarget) -> tuple[Plan, Any]:
+        """A part that stands on a pending one: what is seen now may be too early."""
+        try:
+            plan, observed = self._look(layer, item, target)
+        except TransportError:
+            raise
+        except DriverError as error:
+            replace_on = self.run.driver(layer, item.part.driver).replace_on
+            observed = None if item.absent else layer.fresh(target)
+            plan = layer.plan(target, observed, replace_on)
+            plan = replace(plan, notes=(*plan.notes, f"not to be seen yet: {error.message}"))
+        return replace(plan, predicted=True, open=True), observed
+
+    def _converge_part(self, layer: Layer, item: Item, seen: Seen) -> Above:
         target = self._target(layer, item)
         with self.run.turn(layer.shared(target)):
             plan, observed = self._look(layer, item, target)
@@ -231,20 +254,18 @@ class Walk:
             self.handed.update(layer.outputs(target, observed).model_dump())
         return Above.AS_IS
 
-    def _planned(self, layer: Layer, item: _Item, plan: Plan) -> None:
+    def _planned(self, layer: Layer, item: Item, plan: Plan) -> None:
         self.run.emit(
             events.PartPlanned(time.time(), self.host.name, layer.name, item.part.name, plan)
         )
 
-    def _approve(
-        self, layer: Layer, item: _Item, target: AnyTarget, plan: Plan, seen: Seen
-    ) -> None:
+    def _approve(self, layer: Layer, item: Item, target: AnyTarget, plan: Plan, seen: Seen) -> None:
         maker = self.run.maker(layer, self.host, layer.shared(target))
         seen.refused = True
         self.run.approval.check(self.host, (maker, layer.name, item.part.name), plan)
         seen.refused = False
 
-    def _apply(self, layer: Layer, item: _Item, target: AnyTarget, seen: Seen) -> None:
+    def _apply(self, layer: Layer, item: Item, target: AnyTarget, seen: Seen) -> None:
         """Carry the plan out, change by change; each is recorded before and after."""
         driver = self.run.driver(layer, item.part.driver)
         recorder = Recorder(self.run, (self.host.name, layer.name, item.part.name), seen)
@@ -260,7 +281,7 @@ class Walk:
         finally:
             recorder.close()
 
-    def _again(self, layer: Layer, item: _Item, target: AnyTarget) -> Any:
+    def _again(self, layer: Layer, item: Item, target: AnyTarget) -> Any:
         """The verification that nobody can forget: observe and plan a second time."""
         driver = self.run.driver(layer, item.part.driver)
         target.report("look again")
@@ -277,7 +298,7 @@ class Walk:
             )
         return observed
 
-    def _claim(self, layer: Layer, item: _Item, *, keep: bool) -> None:
+    def _claim(self, layer: Layer, item: Item, *, keep: bool) -> None:
         """Enter what is about to be made into the ledger, first."""
         if keep and not item.absent and (layer.destroyed or layer.prune_parts):
             faults.point("engine.before_own")
@@ -289,7 +310,7 @@ class Walk:
                 )
             )
 
-    def _settle(self, layer: Layer, item: _Item, observed: Any) -> None:
+    def _settle(self, layer: Layer, item: Item, observed: Any) -> None:
         """Take it out of the ledger only once it was seen to be gone."""
         if item.absent and observed is None:
             self.run.disown((self.host.name, layer.name, item.part.name))

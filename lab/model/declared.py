@@ -11,6 +11,9 @@ from lab.model.secret import Vars
 from lab.model.units import Duration
 
 NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+DNS_NAME = re.compile(rf"^(?=.{{1,253}}$)({_LABEL}\.)*(?!\d+$){_LABEL}$")
+"""A name that can be looked up; its last word is no number, so that a mistyped address is none."""
 
 
 def host_name(value: str) -> str:
@@ -54,7 +57,11 @@ class HostEntry(_Declared):
 
     persona: str
     provider: str
-    address: str | None = Field(None, description="192.0.2.11/24; left out: the provider gives one")
+    address: str | None = Field(
+        None,
+        description="192.0.2.11/24; left out: the provider gives one; for a machine that is there "
+        "already also a name, or local for this one",
+    )
     after: tuple[str, ...] = Field((), description="hosts that are converged before this one")
     tags: tuple[Name, ...] = ()
     vars: Vars = {}

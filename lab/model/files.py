@@ -65,6 +65,14 @@ class Reader(Protocol):
         """The file, and the folder it stands in with all its files."""
         ...
 
+    def folder(self, value: str, within: str, elsewhere: tuple[str, ...] = ()) -> LabTree:
+        """The folder ``within/value`` beside that file or in the lab, with all its files.
+
+        Otherwise the one of that name in a folder ``elsewhere`` on this machine (``~`` is the
+        home): its path is absolute then, and its files are not read.
+        """
+        ...
+
 
 def _read(value: Any, info: ValidationInfo) -> LabFile:
     if isinstance(value, LabFile):

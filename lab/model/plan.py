@@ -109,12 +109,15 @@ class Plan:
         predicted: The target does not exist yet or cannot be seen: made from what the layers
             below will hand up, not from an observation.
         notes: Facts worth a line (a fallback, a warning); they never make a plan non-empty.
+        open: Another tool finds out what is to do only when it runs on what the layers and parts
+            before it have made: approving this plan approves what is found then, losses excepted.
     """
 
     changes: tuple[Change, ...] = ()
     blockers: tuple[Blocker, ...] = ()
     predicted: bool = False
     notes: tuple[str, ...] = field(default=())
+    open: bool = False
 
     def __bool__(self) -> bool:
         """Whether there is anything to do or in the way."""
@@ -161,6 +164,7 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
         blockers=tuple(Blocker(**b) for b in document["blockers"]),
         predicted=bool(document["predicted"]),
         notes=tuple(document["notes"]),
+        open=bool(document.get("open", False)),
     )
 
 

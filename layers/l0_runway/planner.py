@@ -14,12 +14,16 @@ from layers.l0_runway.spec import Document, Inputs, Observed, Outputs, Spec
 _MIB = 1 << 20
 _QEMU_ITSELF = 256 * _MIB  # what QEMU takes besides the guest's memory
 _OLDEST_QEMU = (5, 2)
+_OLDEST_DOCKER = (20, 10)
+_NEW_CONTAINERS = 1024 * _MIB  # what a template and a few new hosts write to the engine's disk
 
 
 def parts(document: Document) -> tuple[Part, ...]:
     """One look a host."""
     if document.provider.kind == "memory":
         return (Part(name="", driver="memory", spec=Spec(emulator=False)),)
+    if document.provider.kind == "existing":
+        return (Part(name="", driver="local", spec=Spec(emulator=False)),)
     return (Part(name="", driver="local", spec=Spec.of(document)),)
 
 
@@ -63,6 +67,7 @@ def findings(observed: Observed) -> tuple[Finding, ...]:
     """Everything that was looked at, what failed first. ``lab doctor`` shows all of it."""
     every = [
         *_tools(observed),
+        *_engine(observed),
         *_building(observed),
         *_acceleration(observed),
         *_disk(observed),
@@ -87,12 +92,49 @@ def _tools(observed: Observed) -> Iterator[Finding]:
             f"sudo apt-get install {packages}   (or ./bootstrap, which does it)",
         )
     for name, version in observed.tools.items():
-        numbers = tuple(int(n) for n in version.split(".")[:2] if n.isdigit())
+        numbers = _numbers(version)
         if name.startswith("qemu-system") and numbers and numbers < _OLDEST_QEMU:
             oldest = ".".join(map(str, _OLDEST_QEMU))
             yield Finding(Level.FAIL, name, f"version {version} is older than {oldest}")
         else:
             yield Finding(Level.PASS, name, version or "there")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in version.split(".")[:2] if n.isdigit())
+
+
+def _engine(observed: Observed) -> Iterator[Finding]:
+    engine = observed.engine
+    if engine is None:
+        return
+    what = "docker engine"
+    if engine.problem:
+        yield Finding(Level.FAIL, what, engine.problem, engine.hint)
+        return
+    if engine.system != "linux":
+        yield Finding(Level.FAIL, what, f"it runs {engine.system} containers, not Linux ones")
+    elif _numbers(engine.version) < _OLDEST_DOCKER:
+        oldest = ".".join(map(str, _OLDEST_DOCKER))
+        yield Finding(Level.FAIL, what, f"version {engine.version} is older than {oldest}")
+    else:
+        detail = f"version {engine.version} at {engine.address}, storage driver {engine.storage}"
+        yield Finding(Level.PASS, what, detail)
+    if engine.storage == "vfs":
+        slow = "the storage driver vfs copies whole images: slow, and each host takes its full size"
+        yield Finding(Level.WARN, "docker storage", slow)
+    if engine.cannot_limit:
+        limits = " and ".join(f"machine.{name}" for name in engine.cannot_limit)
+        why = f"Docker on this machine cannot limit that: {limits} is not enforced"
+        yield Finding(Level.WARN, "docker limits", why)
+    if engine.free is not None:
+        told = f"{show_size(engine.free)} free in {engine.folder}"
+        if engine.free < _NEW_CONTAINERS:
+            hint = "docker system df   (docker image prune makes room)"
+            needed = show_size(_NEW_CONTAINERS)
+            yield Finding(Level.FAIL, "docker disk", f"{needed} are needed, {told}", hint)
+        else:
+            yield Finding(Level.PASS, "docker disk", told)
 
 
 def _building(observed: Observed) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ class Provider(_View):
     kind: str = "qemu"
     accelerator: Any = None
     firmware: Any = None
+    host: Any = None
 
 
 class Document(_View):
@@ -55,6 +56,7 @@ class Spec(BaseModel):
 
     Attributes:
         emulator: It runs machines here.
+        engine: The Docker engine that runs them as containers instead, ``""`` for the usual one.
         builds: The base of a template that may have to be built here (``"debian-13"``), or ``""``.
         accelerator: What the provider insists on, or ``"auto"``.
         firmware: UEFI firmware that the provider names, or ``""``.
@@ -66,6 +68,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     emulator: bool = True
+    engine: str | None = None
     builds: str = ""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str = ""
@@ -79,6 +82,14 @@ class Spec(BaseModel):
         machine = document.machine if isinstance(document.machine, dict) else {}
         image = document.image if isinstance(document.image, dict) else {}
         base, wanted = image.get("base"), document.provider.accelerator
+        if document.provider.kind == "docker":
+            host = document.provider.host
+            return cls(
+                emulator=False,
+                engine=host if isinstance(host, str) else "",
+                builds=base if isinstance(base, str) else "",
+                ports=_ports(machine.get("ports")),
+            )
         firmware = document.provider.firmware
         disks = machine.get("disks")
         sizes = disks.values() if isinstance(disks, dict) else ()
@@ -117,6 +128,31 @@ class Kvm(BaseModel):
     why: str = ""
 
 
+class Engine(BaseModel):
+    """A Docker engine.
+
+    Attributes:
+        address: Where it was looked for.
+        problem: Why it cannot be used, and ``hint``, what mends that; ``""`` = it can.
+        system: What its containers run on: ``"linux"``.
+        storage: Its storage driver.
+        cannot_limit: What it accepts and discards: ``"memory"``, ``"cpu"``.
+        folder: Where it keeps its things, and ``free``, bytes there (``None`` = not to be seen).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str
+    problem: str = ""
+    hint: str = ""
+    version: str = ""
+    system: str = "linux"
+    storage: str = ""
+    cannot_limit: tuple[str, ...] = ()
+    folder: str = ""
+    free: int | None = None
+
+
 class TakenPort(BaseModel):
     """A wanted port that somebody else listens on; ``holder`` is ``""`` where we may not see it."""
 
@@ -148,6 +184,7 @@ class Observed(BaseModel):
     can_build: bool = True
     cannot_build: str = ""
     kvm: Kvm = Kvm(verdict="usable")
+    engine: Engine | None = None
     folder: str = ""
     disk_free: int = 0
     disk_now: int = 0
@@ -157,9 +194,11 @@ class Observed(BaseModel):
     taken: tuple[TakenPort, ...] = ()
 
     @property
-    def accelerator(self) -> Accelerator:
-        """What machines will run on."""
+    def accelerator(self) -> Accelerator | None:
+        """What machines will run on; ``None`` for containers."""
         wanted = self.needs.accelerator
+        if self.needs.engine is not None:
+            return None
         if wanted != "auto":
             return wanted
         return "kvm" if self.kvm.verdict == "usable" else "tcg"
@@ -170,7 +209,7 @@ class Outputs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    accelerator: Accelerator
+    accelerator: Accelerator | None = None
 
 
 def _size(value: Any) -> int:

@@ -15,6 +15,12 @@ def _debian(workspace: Workspace) -> Driver[Any, Any, Any]:
     return DebianDriver(workspace)
 
 
+def _container(workspace: Workspace) -> Driver[Any, Any, Any]:
+    from layers.l1_image.drivers.container.driver import ContainerDriver  # noqa: PLC0415 (lazy)
+
+    return ContainerDriver(workspace)
+
+
 def _memory(workspace: Workspace) -> Driver[Any, Any, Any]:
     from layers.l1_image.drivers.memory import MemoryDriver  # noqa: PLC0415 (lazy)
 
@@ -31,8 +37,10 @@ LAYER = Layer(
     outputs_type=Outputs,
     parts=planner.parts,
     plan=planner.plan,
+    known=planner.known,
     predict=planner.predict,
     outputs=planner.outputs,
-    drivers={"debian": _debian, "memory": _memory},
+    drivers={"debian": _debian, "container": _container, "memory": _memory},
     shared=planner.shared,
+    check=planner.check,
 )

@@ -4,25 +4,52 @@ from __future__ import annotations
 
 from lab.layer import Prediction, Target
 from lab.model.baseline import Baseline
-from lab.model.host import Part
+from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
-from layers.l1_image.spec import Definition, Document, Inputs, Observed, Outputs, Spec
+from lab.model.undeclared import Known, Sort
+from layers.l1_image.spec import CONTAINER, Definition, Document, Inputs, Observed, Outputs, Spec
 
 _BUILD_DEADLINE = 3600.0
 _WANTED = ("systemd", "udev", "dbus", "openssh-server", "sudo", "cloud-init", "apt")
+_CONTAINERS = ("systemd", "dbus", "openssh-server", "sudo", "python3", "apt")
+_DRIVERS = {"memory": "memory", "docker": "container"}
 
 
 def parts(document: Document) -> tuple[Part, ...]:
     """One template, or none where the persona has no image."""
     if document.image is None:
         return ()
-    driver = "memory" if document.provider.kind == "memory" else "debian"
-    return (Part(name="", driver=driver, spec=Spec.of(document.image)),)
+    driver = _DRIVERS.get(document.provider.kind, "debian")
+    return (Part(name="", driver=driver, spec=Spec.of(document.image, document.provider.engine)),)
+
+
+def check(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ...]:  # noqa: ARG001
+    """What only a machine with a kernel and a disk of its own can have."""
+    spec = part.spec
+    if not isinstance(spec, Spec) or spec.engine is None:
+        return ()
+    problems: list[tuple[tuple[str | int, ...], str]] = []
+    if not spec.image.base.suite:
+        what = "a cloud image is a disk: for kind docker write a suite, like debian-13"
+        problems.append((("image", "base"), what))
+    if spec.image.kernel_parameters:
+        what = "a container has no kernel of its own: leave kernel_parameters out for kind docker"
+        problems.append((("image", "kernel_parameters"), what))
+    return tuple(problems)
 
 
 def shared(target: Target[Spec, Inputs]) -> str:
     """Hosts with the same definition share one template."""
     return target.spec.name
+
+
+def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's signature)
+    """Files that the image brings besides its packages: declared ones, and those of every image."""
+    if not isinstance(part.spec, Spec):
+        return frozenset()
+    image = part.spec.image
+    added = [f"/etc/apt/*/{r.name}.*" for r in image.repositories]
+    return frozenset((Sort.FILE, path) for path in (*image.files, *added, *_OF_EVERY_IMAGE))
 
 
 def plan(
@@ -33,6 +60,8 @@ def plan(
     """Make it if it is not there. A template outlives the hosts: destroying one leaves it."""
     if target.absent or (observed is not None and observed.present):
         return Plan()
+    if observed is not None and observed.foreign:
+        return Plan(blockers=(_foreign(target.spec, observed),))
     if observed is not None and observed.damaged and observed.users:
         hosts = ", ".join(observed.users)
         return Plan(
@@ -79,7 +108,8 @@ def declared_baseline(definition: Definition) -> Baseline:
     """What the definition alone tells of the operating system."""
     if not definition.base.startswith("debian-"):
         return Baseline()
-    names = {*_WANTED, *definition.packages}
+    always = _CONTAINERS if definition.form == CONTAINER else _WANTED
+    names = {*always, *definition.packages}
     return Baseline(
         distribution="debian",
         release=definition.base.removeprefix("debian-"),
@@ -93,6 +123,15 @@ def _outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs
         template=None if observed is None else observed.path,
         template_name=target.spec.name,
         baseline=recorded or declared_baseline(target.spec.definition),
+    )
+
+
+def _foreign(spec: Spec, observed: Observed) -> Blocker:
+    return Blocker(
+        what=f"template {spec.name}",
+        why=f"{observed.foreign} exists already, and Strata did not make it",
+        hint=f"give it another name: docker tag {observed.path} {spec.name}:mine "
+        f"&& docker rmi {observed.path}",
     )
 
 
@@ -116,6 +155,17 @@ def _fields(wanted: Definition, previous: Definition | None) -> tuple[FieldDiff,
     return tuple(FieldDiff(name, before.get(name), after[name]) for name in shown)
 
 
+_OF_EVERY_IMAGE = (
+    "/etc/cloud/*",
+    "/etc/grow-root.d/*",
+    "/etc/initramfs/post-update.d/zz-esp",
+    "/etc/kernel/postinst.d/zz-esp",
+    "/etc/systemd/network/80-dhcp.network",
+    "/etc/systemd/system/*.service.d/startup.conf",
+    "/etc/systemd/system/cloud-init-local.service",
+    "/etc/systemd/system/grow-root.service",
+    "/usr/local/share/ca-certificates/*",
+)
 _SHOWN = (
     "base",
     "checksum",

@@ -15,7 +15,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -24,6 +26,11 @@ from lab.model.files import File, LabFile
 
 RECIPE = 1
 """Version of how images are made; raising it makes every template anew."""
+
+CONTAINER_RECIPE = 1
+"""The same for the images of containers."""
+
+CONTAINER = "container"
 
 SUITES = {"debian-13": "trixie", "debian-12": "bookworm"}
 """Bases that are built here, by their names in personas."""
@@ -220,11 +227,19 @@ class Image(Section):
 
 
 class Provider(BaseModel):
-    """The one word of the provider that matters here."""
+    """What matters here of the provider: for kind docker also where its engine is."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     kind: str = "qemu"
+    host: Any = None
+
+    @property
+    def engine(self) -> str | None:
+        """Its address, ``""`` for the usual one; ``None`` where machines are no containers."""
+        if self.kind != "docker":
+            return None
+        return self.host if isinstance(self.host, str) else ""
 
 
 class Document(BaseModel):
@@ -235,13 +250,28 @@ class Document(BaseModel):
     provider: Provider = Provider()
     image: Image | None = None
 
+    @field_validator("image")
+    @classmethod
+    def _made_from_it(cls, image: Image | None, info: ValidationInfo) -> Image | None:
+        provider = info.data.get("provider")
+        if image is not None and isinstance(provider, Provider) and provider.kind == "existing":
+            raise ValueError(
+                "the machines of this provider are there already (kind: existing): take image "
+                "out, or write image: !reset null in the host's entry"
+            )
+        return image
+
 
 class Definition(BaseModel):
-    """An image's definition in a form that can be kept, compared and shown: files as hashes."""
+    """An image's definition in a form that can be kept, compared and shown: files as hashes.
+
+    ``form`` is ``""`` for a disk.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     recipe: int
+    form: str = ""
     architecture: str
     base: str
     checksum: str = ""
@@ -252,10 +282,11 @@ class Definition(BaseModel):
     kernel_parameters: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, image: Image) -> Definition:
+    def of(cls, image: Image, form: str = "") -> Definition:
         """The definition of ``image`` on a machine like this one."""
         return cls(
-            recipe=RECIPE,
+            recipe=CONTAINER_RECIPE if form == CONTAINER else RECIPE,
+            form=form,
             architecture=os.uname().machine,
             base=image.base.suite or image.base.url,
             checksum=image.base.checksum,
@@ -272,7 +303,8 @@ class Definition(BaseModel):
     @property
     def hash(self) -> str:
         """Twelve hex digits over everything that goes in."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        left_out = None if self.form else {"form"}
+        text = json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -283,19 +315,24 @@ def _repository_line(repository: Repository) -> str:
 
 
 class Spec(BaseModel):
-    """One template: its definition, the name that follows from it, and the sources of its files."""
+    """One template: its definition, the name that follows from it, and the sources of its files.
+
+    ``engine`` is where containers are made from it (see :attr:`Provider.engine`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     definition: Definition
     image: Image
+    engine: str | None = None
 
     @classmethod
-    def of(cls, image: Image) -> Spec:
+    def of(cls, image: Image, engine: str | None = None) -> Spec:
         """The template of ``image``."""
-        definition = Definition.of(image)
-        return cls(name=f"{image.base.name}-{definition.hash}", definition=definition, image=image)
+        definition = Definition.of(image, "" if engine is None else CONTAINER)
+        name = f"{image.base.name}-{definition.hash}"
+        return cls(name=name, definition=definition, image=image, engine=engine)
 
 
 class Inputs(BaseModel):
@@ -321,6 +358,7 @@ class Observed(BaseModel):
         path: Where its disk is, or will be.
         present: It is there, whole.
         damaged: Why a disk that is there cannot be used; ``""`` = there is none, or it is whole.
+        foreign: What stands in its place and is not ours, in words; ``""`` = nothing.
         users: Hosts whose root disk lies on it.
         baseline: As recorded when it was made.
         previous: Another template that this host uses now.
@@ -332,6 +370,7 @@ class Observed(BaseModel):
     path: str
     present: bool
     damaged: str = ""
+    foreign: str = ""
     users: tuple[str, ...] = ()
     baseline: Baseline | None = None
     previous: Previous | None = None

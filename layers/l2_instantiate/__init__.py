@@ -17,16 +17,28 @@ def _memory(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observe
     return MemoryDriver(workspace)
 
 
+def _docker(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observed]:
+    from layers.l2_instantiate.drivers.docker import DockerDriver  # noqa: PLC0415 (lazy)
+
+    return DockerDriver(workspace)
+
+
 def _qemu(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observed]:
     from layers.l2_instantiate.drivers.qemu import QemuDriver  # noqa: PLC0415 (lazy)
 
     return QemuDriver(workspace)
 
 
+def _existing(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observed]:
+    from layers.l2_instantiate.drivers.existing import ExistingDriver  # noqa: PLC0415 (lazy)
+
+    return ExistingDriver(workspace)
+
+
 LAYER = Layer(
     name="l2_instantiate",
     title="machine",
-    sections=("machine",),
+    sections=("machine", "existing"),
     document=spec.Document,
     spec=spec.Spec,
     inputs=spec.Inputs,
@@ -35,7 +47,9 @@ LAYER = Layer(
     plan=planner.plan,
     predict=planner.predict,
     outputs=planner.outputs,
-    drivers={"memory": _memory, "qemu": _qemu},
+    drivers={"docker": _docker, "existing": _existing, "memory": _memory, "qemu": _qemu},
     claims=planner.claims,
+    check=planner.check,
+    known=planner.known,
     destroyed=True,
 )

@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from lab.layer import Above, Claim, Prediction
 from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.undeclared import Known, Sort
 from lab.model.units import show_size_exact
-from layers.l2_instantiate import steps
+from layers.l2_instantiate import existing, steps
 from layers.l2_instantiate.ports import LOOPBACK, Forward
-from layers.l2_instantiate.spec import ROOT, Document, Observed, Outputs, Spec
+from layers.l2_instantiate.spec import (
+    EXISTING,
+    ROOT,
+    Document,
+    Existing,
+    Observed,
+    Outputs,
+    Spec,
+)
 from layers.l2_instantiate.wanted import (
     REPLACE_ON,
     Machine,
     accelerator,
     desired,
     extra_disks,
+    mount_lines,
     port_lines,
 )
 
-__all__ = ["REPLACE_ON", "claims", "desired", "outputs", "parts", "plan", "predict"]
+_UNENFORCED = "a container's disks share this machine's: their sizes are not enforced"
+
+__all__ = [
+    "REPLACE_ON",
+    "check",
+    "claims",
+    "desired",
+    "known",
+    "outputs",
+    "parts",
+    "plan",
+    "predict",
+]
 
 
 def parts(document: Document) -> tuple[Part, ...]:
-    """One machine, or none where the persona declares none."""
+    """One machine, or none where the persona declares none; one that is there is always one."""
+    provider = document.provider
+    if provider.kind == EXISTING:
+        return (Part("", EXISTING, Spec(existing=document.existing or Existing())),)
     if document.machine is None:
         return ()
-    provider = document.provider
     spec = Spec(
         machine=document.machine,
+        engine=provider.engine,
         accelerator=provider.accelerator,
         firmware=provider.firmware,
         boot_deadline=provider.boot_deadline,
@@ -38,11 +65,50 @@ def parts(document: Document) -> tuple[Part, ...]:
 def claims(host: Host, part: Part) -> tuple[Claim, ...]:  # noqa: ARG001 (the protocol's signature)
     """The ports of this machine that it takes."""
     assert isinstance(part.spec, Spec)  # noqa: S101 (for the type checker)
+    if part.spec.existing is not None:
+        return ()
     return tuple(Claim(p.claim, ("machine", "ports", p.key)) for p in part.spec.machine.ports)
+
+
+def check(host: Host, part: Part) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Addresses: an existing machine needs one, and it alone may have a name for one. Mounts.
+
+    A container has no disks that somebody could mount later.
+    """
+    assert isinstance(part.spec, Spec)  # noqa: S101 (for the type checker)
+    if part.spec.existing is not None:
+        return existing.problems(host, part.spec.existing)
+    try:
+        ipaddress.ip_interface(host.address or LOOPBACK)
+    except ValueError:
+        what = f"{host.address!r} is not an address: write it like 192.0.2.11/24"
+        return ((("address",), f"{what} (a name is for machines that are there already)"),)
+    if part.spec.engine is None:
+        return ()
+    return tuple(
+        (
+            ("machine", "disks", name),
+            f"for kind docker the disk {name} needs its place: mount: /srv",
+        )
+        for name in extra_disks(part.spec)
+        if part.spec.machine.disks[name].mount is None
+    )
+
+
+def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's signature)
+    """Who logs in, and with which keys: a machine that is made gets both from here."""
+    assert isinstance(part.spec, Spec)  # noqa: S101 (for the type checker)
+    if part.spec.existing is not None:
+        return frozenset({(Sort.USER, part.spec.existing.user)})
+    login = part.spec.machine.login
+    keys = (word for line in login.key_lines for word in line.split())
+    return frozenset({(Sort.USER, login.user), *((Sort.KEY, word) for word in keys)})
 
 
 def plan(target: Machine, observed: Observed | None, replace_on: frozenset[str]) -> Plan:
     """The changes, in the order they are carried out: disks before the machine that boots them."""
+    if target.spec.existing is not None:
+        return existing.plan(target, observed)
     if target.absent:
         return _removal(target, observed)
     if observed is None:
@@ -56,6 +122,8 @@ def plan(target: Machine, observed: Observed | None, replace_on: frozenset[str])
 
 def predict(target: Machine, observed: Observed | None, plan: Plan) -> Prediction:
     """What will be handed up, and whether the layers above can look at it now."""
+    if target.spec.existing is not None:
+        return existing.predict(target, target.spec.existing)
     if observed is not None and observed.exists and observed.owned:
         handed = outputs(target, observed)
     else:
@@ -74,6 +142,8 @@ def predict(target: Machine, observed: Observed | None, plan: Plan) -> Predictio
 
 def outputs(target: Machine, observed: Observed) -> Outputs:
     """How to reach a machine that is there."""
+    if target.spec.existing is not None:
+        return existing.outputs(target, target.spec.existing)
     return Outputs(
         address=LOOPBACK,
         port=observed.port,
@@ -92,12 +162,14 @@ def _creation(target: Machine, left: Observed | None) -> Plan:
     """A machine from nothing, or from what was left of it."""
     disks, blockers, notes = _disk_changes(target, left)
     reason = destroys = ""
+    container = target.spec.engine is not None
     if left is not None and left.exists:
-        reason = "its root disk is gone"
+        reason = "its container is not there" if container else "its root disk is gone"
     elif left is not None and not left.owned:
         reason, destroys = "--adopt", f"what lies in {left.place}"
     fields = steps.creation_fields(target.spec, target.inputs.template_name)
     machine = steps.create_machine(fields, reason, destroys)
+    notes += (_UNENFORCED,) if container else ()
     return Plan((*disks, machine, *_dropped(target, left)), blockers, notes=notes)
 
 
@@ -105,10 +177,9 @@ def _changes(target: Machine, observed: Observed, replace_on: frozenset[str]) ->
     host = target.host.name
     disks, blockers, notes = _disk_changes(target, observed)
     mark = () if observed.owned else (steps.take_over(steps.MARK, observed.owner),)
-    fields = _machine_fields(target, observed)
+    fields = (*_machine_fields(target, observed), *_fixed_fields(target, observed))
     if any(f.field in replace_on for f in fields):
-        gone = observed.template_name == ""
-        reason = "its template is gone or was rebuilt underneath it" if gone else "new template"
+        reason = _why_replaced(target, observed)
         lost = _disposable(observed, set(target.spec.machine.disks))
         machine = steps.replace_machine(host, fields, reason, lost)
         changes = (*mark, *disks, machine, *_dropped(target, observed))
@@ -116,12 +187,13 @@ def _changes(target: Machine, observed: Observed, replace_on: frozenset[str]) ->
 
     root, root_blockers = _root_growth(target, observed)
     running = observed.power != "stopped"
+    container = target.spec.engine is not None
     middle: list[Change] = []
     if observed.ports != port_lines(target.spec):
         middle.append(steps.update_ports(observed.ports, port_lines(target.spec)))
     if fields:
-        middle.append(steps.update_machine(host, fields, running=running))
-    power = _power(observed, restarts=bool(fields) and running)
+        middle.append(steps.update_machine(host, fields, running=running, online=container))
+    power = _power(target, observed, restarts=bool(fields) and running and not container)
     changes = (*mark, *disks, *root, *middle, *_dropped(target, observed), *power)
     notes += _slow_note(target, observed)
     return Plan(changes, (*blockers, *root_blockers), notes=notes)
@@ -141,13 +213,34 @@ def _machine_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...
     runs = observed.power != "stopped"
     if runs and target.spec.accelerator not in {"auto", observed.accelerator}:
         fields.append(steps.diff("accelerator", observed.accelerator, target.spec.accelerator))
-    if observed.attached != extra_disks(target.spec):
+    if target.spec.engine is None and observed.attached != extra_disks(target.spec):
         fields.append(steps.diff("disks", list(observed.attached), list(extra_disks(target.spec))))
     root = machine.disks[ROOT].size
     if runs and observed.root_at_boot < root:
         before, after = show_size_exact(observed.root_at_boot), show_size_exact(root)
         fields.append(steps.diff("root filesystem", before, after))
     return (*fields, *_login_fields(target, observed))
+
+
+def _fixed_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...]:
+    """What a container has for life: where its disks are, and its ports."""
+    if target.spec.engine is None:
+        return ()
+    pairs = (
+        ("mounts", observed.mounts, mount_lines(target.spec)),
+        ("ports", observed.ports, port_lines(target.spec)),
+    )
+    return tuple(
+        steps.diff(name, [*before], [*after]) for name, before, after in pairs if before != after
+    )
+
+
+def _why_replaced(target: Machine, observed: Observed) -> str:
+    if observed.template_name == "":
+        return "its template is gone or was rebuilt underneath it"
+    if target.inputs.template_name not in {None, observed.template_name}:
+        return "new template"
+    return "a container gets its ports and disks when it is made"
 
 
 def _login_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...]:
@@ -179,7 +272,9 @@ def _disk_changes(
         declared, found = target.spec.machine.disks[name], disks.get(name)
         if found is None:
             lost = observed is not None and name in observed.attached
-            changes.append(steps.create_disk(name, declared, "its file is gone" if lost else ""))
+            what = "file" if target.spec.engine is None else "volume"
+            reason = f"its {what} is gone" if lost else ""
+            changes.append(steps.create_disk(name, declared, reason))
             continue
         if not found.owned and not target.adopt:
             place = Observed(owned=False)
@@ -226,13 +321,16 @@ def _dropped(target: Machine, observed: Observed | None) -> tuple[Change, ...]:
     )
 
 
-def _power(observed: Observed, *, restarts: bool) -> tuple[Change, ...]:
+def _power(target: Machine, observed: Observed, *, restarts: bool) -> tuple[Change, ...]:
     if restarts:
         return ()
+    container = target.spec.engine is not None
     if observed.power == "stopped":
-        return (steps.power_on("stopped", "its QEMU does not run"),)
+        what = "its container" if container else "its QEMU"
+        return (steps.power_on("stopped", f"{what} does not run"),)
     if observed.power == "paused":
-        return (steps.power_on("paused", "QEMU holds it still"),)
+        why = "its container is paused" if container else "QEMU holds it still"
+        return (steps.power_on("paused", why),)
     return () if observed.answers else (steps.await_boot(),)
 
 

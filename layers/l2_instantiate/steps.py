@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.model.plan import JSON, Action, Blocker, Change, FieldDiff
 from lab.model.units import show_size, show_size_exact
 from layers.l2_instantiate.spec import ROOT, Disk, Observed, ObservedDisk, Spec
+from layers.l2_instantiate.wanted import mount_lines
 
 MACHINE = "machine"
 PORTS = "ports"
@@ -59,8 +60,12 @@ def replace_machine(host: str, fields: tuple[FieldDiff, ...], reason: str, lost:
     )
 
 
-def update_machine(host: str, fields: tuple[FieldDiff, ...], *, running: bool) -> Change:
-    """What a machine is started with changes: by a restart where it runs."""
+def update_machine(
+    host: str, fields: tuple[FieldDiff, ...], *, running: bool, online: bool = False
+) -> Change:
+    """What a machine is started with changes: by a restart where it runs, unless it can online."""
+    if online:
+        return Change(Action.UPDATE, MACHINE, fields, deadline=SHORT_DEADLINE)
     return Change(
         Action.UPDATE,
         MACHINE,
@@ -134,6 +139,8 @@ def take_over(what: str, owner: str) -> Change:
 def lost_disk(name: str, disk: ObservedDisk) -> str:
     """What is lost with a disk, in words."""
     title = "root disk" if name == ROOT else f"disk {name}"
+    if disk.used is None:
+        return f"{title} and all that is on it"
     return f"{title}, {show_size(disk.used)} used of {show_size(disk.size)}"
 
 
@@ -170,6 +177,7 @@ def creation_fields(spec: Spec, template_name: str | None) -> tuple[FieldDiff, .
         ("cpu", machine.cpu),
         ("memory", show_size_exact(machine.memory)),
         ("disk root", show_size_exact(machine.disks[ROOT].size)),
+        ("mounts", list(mount_lines(spec))),
         ("ports", [str(p) for p in sorted(machine.ports)]),
         ("user", machine.login.user),
     ]

@@ -23,6 +23,7 @@ def desired(target: Machine) -> Observed:
         memory=machine.memory,
         disks={n: ObservedDisk(size=d.size, durable=d.durable) for n, d in machine.disks.items()},
         attached=extra_disks(target.spec),
+        mounts=mount_lines(target.spec),
         root_at_boot=machine.disks[ROOT].size,
         ports=port_lines(target.spec),
         user=machine.login.user,
@@ -38,6 +39,14 @@ def extra_disks(spec: Spec) -> tuple[str, ...]:
     return tuple(sorted(n for n in spec.machine.disks if n != ROOT))
 
 
+def mount_lines(spec: Spec) -> tuple[str, ...]:
+    """Where a container has its disks, sorted; nothing for a machine that mounts them itself."""
+    if spec.engine is None:
+        return ()
+    disks = spec.machine.disks
+    return tuple(f"{name} at {disks[name].mount}" for name in extra_disks(spec))
+
+
 def port_lines(spec: Spec) -> tuple[str, ...]:
     """The declared forwards in long form, sorted."""
     return tuple(str(p) for p in sorted(spec.machine.ports))
@@ -46,4 +55,4 @@ def port_lines(spec: Spec) -> tuple[str, ...]:
 def accelerator(target: Machine) -> Literal["kvm", "tcg"]:
     """The provider's choice, else what was found usable."""
     wanted = target.spec.accelerator
-    return target.inputs.accelerator if wanted == "auto" else wanted
+    return (target.inputs.accelerator or "tcg") if wanted == "auto" else wanted

@@ -9,8 +9,10 @@ from layers.l3_system import planner
 from layers.l3_system.spec import Document, Inputs, Outputs, Spec
 
 if TYPE_CHECKING:
+    from layers.l3_system.drivers.ansible.driver import AnsibleDriver
     from layers.l3_system.drivers.memory import MemoryDriver
     from layers.l3_system.drivers.native import NativeDriver
+    from layers.l3_system.drivers.pyinfra.driver import PyinfraDriver
 
 
 def _native(workspace: Workspace) -> NativeDriver:
@@ -25,6 +27,18 @@ def _memory(workspace: Workspace) -> MemoryDriver:
     return MemoryDriver(workspace)
 
 
+def _pyinfra(workspace: Workspace) -> PyinfraDriver:
+    from layers.l3_system.drivers.pyinfra.driver import PyinfraDriver  # noqa: PLC0415 (same)
+
+    return PyinfraDriver(workspace)
+
+
+def _ansible(workspace: Workspace) -> AnsibleDriver:
+    from layers.l3_system.drivers.ansible.driver import AnsibleDriver  # noqa: PLC0415 (same)
+
+    return AnsibleDriver(workspace)
+
+
 LAYER = Layer(
     name="l3_system",
     title="system",
@@ -37,7 +51,8 @@ LAYER = Layer(
     plan=planner.plan,
     predict=planner.predict,
     outputs=planner.outputs,
-    drivers={"native": _native, "memory": _memory},
+    drivers={"native": _native, "ansible": _ansible, "pyinfra": _pyinfra, "memory": _memory},
     fresh=planner.fresh,
     check=planner.check,
+    stacked=True,
 )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
 
 from lab.errors import LabError
 from lab.layer import Above, Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
-from layers.l3_system import reachable
-from layers.l3_system.kinds import lifeline
+from layers.l3_system import contradictions, errands, reachable
+from layers.l3_system.kinds import lifeline, mount
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
-from layers.l3_system.kinds.template import render
 from layers.l3_system.recipes.all import RECIPES
-from layers.l3_system.recipes.recipe import expanded
+from layers.l3_system.recipes.recipe import made_by, specified
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
+from layers.l3_system.spec.errands import Errand, Nothing, Rehearsal
 
 _FORWARDING = {"docker", "qemu"}  # a port of ours leads to port 22 of such a machine
 Where = tuple[str | int, ...]
@@ -24,14 +27,15 @@ Everything = Mapping[str, Mapping[str, Wanted]]
 
 
 def parts(document: Document) -> tuple[Part, ...]:
-    """One, or none for an appliance."""
+    """What native does, then what other tools do; none for an appliance."""
     if document.system is None:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
-    declared = expanded(document.system, RECIPES)
+    # A container has its disks mounted from outside.
+    disks = {} if document.provider.kind == "docker" else document.machine.disks
     forwarded = document.provider.kind in _FORWARDING
-    spec = Spec(**declared, filesystems=document.machine.disks, forwarded=forwarded)
-    return (Part("", driver, spec),)
+    spec = specified(document.system, RECIPES, filesystems=disks, forwarded=forwarded)
+    return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 
 def place(host: Host, inputs: Inputs) -> Place:
@@ -53,10 +57,17 @@ def wanted(target: Target[Spec, Inputs]) -> Everything:
 
 
 def plan(
-    target: Target[Spec, Inputs],
-    observed: Observed | None,
+    target: Target[Any, Inputs],
+    observed: Observed | Rehearsal | None,
     replace_on: frozenset[str],  # noqa: ARG001 (an operating system is changed in place)
 ) -> Plan:
+    """The plan of the native part, or of an errand."""
+    if isinstance(target.spec, Errand):
+        return errands.plan(target, observed if isinstance(observed, Rehearsal) else None)
+    return _plan(target, observed if isinstance(observed, Observed) else None)
+
+
+def _plan(target: Target[Spec, Inputs], observed: Observed | None) -> Plan:
     """First what goes, in reverse order, then what comes."""
     if target.absent:
         return Plan()  # it goes with its machine
@@ -65,14 +76,16 @@ def plan(
     blockers: list[Blocker] = []
     for kind in reversed(KINDS):
         changes += [kind.prune(name, view) for name in _undeclared(kind.NAME, view)]
+    coming: list[Change] = []
     for kind in KINDS:
         for name in view.wanted[kind.NAME]:
             step = kind.compare(name, view)
             if isinstance(step, Blocker):
                 blockers.append(step)
             elif step is not None:
-                changes.append(step)
+                coming.append(step)
                 view.changing.add(step.what)
+    changes += mount.files_first(coming, target.spec)
     who = login(target, view.observed)
     blockers += lifeline.blockers(changes, who)
     return Plan(lifeline.in_order(changes, who), tuple(blockers))
@@ -89,21 +102,26 @@ def login(target: Target[Spec, Inputs], observed: Observed | None = None) -> lif
 
 def _undeclared(kind: str, view: View) -> list[str]:
     ours = (thing.partition(" ") for thing in view.observed.owned)
-    return sorted(name for k, _, name in ours if k == kind and name not in view.wanted[kind])
+    names = [name for k, _, name in ours if k == kind and name not in view.wanted[kind]]
+    return sorted(names, key=lambda name: (-name.count("/"), name))  # from within a folder first
 
 
 def desired(target: Target[Spec, Inputs]) -> Observed:
     """What is found when everything is as declared: the plan for it is empty."""
     return Observed(
         things={
-            kind: {name: Thing(fields=dict(w.fields)) for name, w in things.items()}
+            kind: {n: Thing(fields=dict(w.fields)) for n, w in things.items() if not w.absent}
             for kind, things in wanted(target).items()
         }
     )
 
 
-def fresh(target: Target[Spec, Inputs]) -> Observed:
+def fresh(target: Target[Any, Inputs]) -> Observed | None:
     """A newly made machine, from what its image's baseline says; the rest is not there."""
+    return None if isinstance(target.spec, Errand) else _fresh(target)
+
+
+def _fresh(target: Target[Spec, Inputs]) -> Observed:
     baseline = target.inputs.baseline
     if baseline is None:
         return Observed()
@@ -165,14 +183,16 @@ def _units(spec: Spec, baseline: Baseline) -> dict[str, Thing]:
     }
 
 
-def predict(target: Target[Spec, Inputs], observed: Observed | None, plan: Plan) -> Prediction:  # noqa: ARG001
+def predict(target: Target[Any, Inputs], observed: Any, plan: Plan) -> Prediction:  # noqa: ARG001
     """The layers above see the same machine before and after."""
     return Prediction(outputs(target, observed), Above.AS_IS)
 
 
-def outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:
-    """The name it answers to, and what its tunnels are known by."""
-    tunnels = observed.things.get("wireguard", {}) if observed else {}
+def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:
+    """The name it answers to, and what its tunnels are known by; an errand has nothing to add."""
+    if isinstance(target.spec, Errand):
+        return Nothing()
+    tunnels = observed.things.get("wireguard", {}) if isinstance(observed, Observed) else {}
     keys = {n: str(t.facts["public_key"]) for n, t in tunnels.items() if t.facts.get("public_key")}
     return Outputs(hostname=target.spec.hostname or target.host.name, wireguard=keys)
 
@@ -182,46 +202,14 @@ def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
     spec = part.spec
     if not isinstance(spec, Spec):
         return ()
-    problems: list[tuple[Where, str]] = []
     here = place(host, Inputs())
-    for path, file in spec.files.items():
-        where: Where = ("system", "files", path)
-        if path in spec.directories:
-            problems.append((where, f"{path} is declared as a directory too"))
-        if file.template is None:
-            continue
-        try:
-            render(file.template.text, here)
-        except ValueError as error:
-            problems.append(((*where, "template"), f"{file.template.path}: {error}"))
-    problems += _mounted_twice(spec)
-    problems += _services(spec)
-    problems += reachable.problems(spec, here)
-    return tuple(problems)
+    problems = [*contradictions.problems(spec, here), *reachable.problems(spec, here)]
+    return tuple(_placed(problems, spec))
 
 
-def _mounted_twice(spec: Spec) -> list[tuple[Where, str]]:
-    disks = {f.mount: name for name, f in spec.filesystems.items()}
-    return [
-        (("system", "mounts", path), f"the disk {disks[path]} is mounted at {path} already")
-        for path in spec.mounts
-        if path in disks
-    ]
-
-
-def _services(spec: Spec) -> list[tuple[Where, str]]:
-    problems: list[tuple[Where, str]] = []
-    units: dict[str, str] = {}
-    for name, service in spec.services.items():
-        other = units.setdefault(unit_name(name), name)
-        if other != name:
-            problems.append((("system", "services", name), f"this is {other} once more"))
-        problems += [
-            (
-                ("system", "services", name, "restart_on", index),
-                f"{path} is not among the files declared here",
-            )
-            for index, path in enumerate(service.restart_on)
-            if path not in spec.files
-        ]
-    return problems
+def _placed(problems: list[tuple[Where, str]], spec: Spec) -> Iterator[tuple[Where, str]]:
+    """What a recipe made stands nowhere: its problems are told at the recipe's own key."""
+    makers = made_by(spec, RECIPES) if problems else {}
+    for where, text in problems:
+        maker = makers.get((str(where[1]), str(where[2])))
+        yield (where if maker is None else ("system", maker)), text

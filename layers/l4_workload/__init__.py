@@ -35,5 +35,7 @@ LAYER = Layer(
     outputs=planner.outputs,
     drivers={"compose": _compose, "memory": _memory},
     check=planner.check,
+    known=planner.known,
+    surveyor=planner.surveyor,
     prune_parts=True,
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.layer import Above, Prediction, Target
+from lab.layer import Above, Layer, Prediction, Target
 from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.undeclared import Known, Sort
 from layers.l4_workload import drift
 from layers.l4_workload.composition import Composition, read, read_project
 from layers.l4_workload.spec import Document, Inputs, Observed, Outputs, Workload
@@ -21,6 +22,20 @@ def parts(document: Document) -> tuple[Part, ...]:
     """One part a workload, in the order they are written."""
     driver = "memory" if document.provider.kind == "memory" else "compose"
     return tuple(Part(name, driver, workload) for name, workload in document.workloads.items())
+
+
+def surveyor(layer: Layer, host: Host) -> Part | None:
+    """The first workload; on a host without any, a part that stands for none."""
+    for part in host.parts.get(layer.name, ()):
+        return part
+    only_remembered = any(p.driver == "memory" for parts in host.parts.values() for p in parts)
+    return None if only_remembered else Part("", "compose", Document())
+
+
+def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's signature)
+    """The folders that hold a workload's data: they are captured."""
+    data = part.spec.data if isinstance(part.spec, Workload) else ()
+    return frozenset((Sort.DIRECTORY, folder) for folder in data)
 
 
 def desired(target: WorkloadTarget) -> Observed:
@@ -107,6 +122,8 @@ def _urls(target: WorkloadTarget) -> Outputs:
     if target.absent or health is None or health.http is None:
         return Outputs(urls=target.inputs.urls)
     place = target.inputs.endpoints.get(str(health.port))
+    if place is None and target.inputs.connection == "local":
+        place = f"127.0.0.1:{health.port}"
     if place is None and target.inputs.address not in {None, "127.0.0.1", "::1", "localhost"}:
         place = f"{target.inputs.address}:{health.port}"
     if place is None:

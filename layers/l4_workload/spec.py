@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    model_validator,
+)
 
 from lab.model.files import File, Project
+from lab.model.secret import Secret
 from lab.model.units import Duration
 
 _HEALTH = re.compile(r"^:(\d{1,5})(/\S*)?$")
@@ -177,6 +186,8 @@ class Inputs(_Found):
     user: str | None = None
     host_key: str | None = None
     identity_file: str | None = None
+    connection: Literal["ssh", "local"] = "ssh"
+    sudo_password: InstanceOf[Secret] | None = None
     endpoints: dict[str, str] = {}
     urls: dict[str, str] = {}
 

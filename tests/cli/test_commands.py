@@ -157,7 +157,8 @@ def test_destroy_in_a_script(lab, run):
 def test_destroy_of_nothing_is_fine(lab, run, scene):
     lab.doomed = scene.plan_report(scene.part("web1", 2), verb="destroy")
     assert run("destroy", "--all").code == 0
-    assert verbs(lab) == ["plan_destroy", "close"]
+    assert verbs(lab) == ["plan_destroy", "destroy", "close"]  # only to forget what is gone
+    assert lab.calls[1][1]["approval"].only == {}
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def outcome_text(part: PartReport, verb: str = "") -> str:
     count = len(part.plan.changes)
     match part.outcome:
         case Outcome.UNCHANGED:
-            return "nothing to remove" if verb == "destroy" else "as declared"
+            return {"destroy": "nothing to remove", "entropy": "looked at"}.get(verb, "as declared")
         case Outcome.CHANGED:
             return plural(len(part.applied) or count, "change")
         case Outcome.PENDING:

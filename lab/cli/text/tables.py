@@ -45,6 +45,7 @@ _EXIT = {
     ExitCode.UNREACHABLE: ("unreachable", "magenta"),
     ExitCode.INTERRUPTED: ("interrupted", "magenta"),
 }
+_ENTROPY = 9
 ALIKE = 24
 """With more hosts than this, those that are wholly converged are told in one line."""
 
@@ -57,7 +58,8 @@ def status_lines(
     good = [h for h in hosts if not h.behind and h.layers]
     shown = [h for h in hosts if h.behind or not h.layers] if len(hosts) > ALIKE else list(hosts)
     column = 12 if look.width >= 100 else 8  # noqa: PLR2004  (columns; "declared" takes eight)
-    room = look.width - len(layers) * (column + 1) - 12
+    scored = any(h.entropy is not None for h in hosts)
+    room = look.width - len(layers) * (column + 1) - 12 - (_ENTROPY if scored else 0)
     width = min(max([4, *(cell_len(h.host) for h in shown)]), max(room, 8))
     of = min(max([7, *(cell_len(h.persona) for h in shown)]), room - width)
     of = of if of >= 7 else 0  # noqa: PLR2004  (narrower than its heading says nothing)
@@ -65,6 +67,7 @@ def status_lines(
     lines = []
     if shown:
         heads = "".join(pad(x, column + 1) for x in _heads(layers, titles, column))
+        heads += pad("entropy", _ENTROPY) if scored else ""
         persona = f"{pad('persona', of)}  " if of else ""
         lines.append(line((f"{pad('host', width)}  {persona}{heads}last run", "bold")))
     for host in shown:
@@ -72,6 +75,7 @@ def status_lines(
         lines.append(
             line((pad(fit(host.host, width, more), width), "bold"), "  ", (persona, "dim"))
             .append_text(_cells(host, layers, column, look))
+            .append_text(_entropy(host) if scored else Text())
             .append(_last(host, now), style="dim")
         )
     if len(shown) < len(hosts):
@@ -98,6 +102,13 @@ def _cells(host: HostStatus, layers: list[str], column: int, look: Look) -> Text
         word = _SHORT.get(found.standing, found.standing.value)
         text.append(pad(fit(word, column, look.signs.more), column + 1), _STANDING[found.standing])
     return text
+
+
+def _entropy(host: HostStatus) -> Text:
+    """What the last look at the whole host came to."""
+    if host.entropy is None:
+        return Text(pad("-", _ENTROPY), style="dim")
+    return Text(pad(f"{host.entropy:,}", _ENTROPY), style="yellow" if host.entropy else "green")
 
 
 def _last(host: HostStatus, now: datetime) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lab.clients.memory import Store
 from lab.layer import Target, Workspace
 from lab.model.plan import Action, Change
+from layers.l3_system import errands
 from layers.l3_system.planner import desired, fresh
 from layers.l3_system.spec import Inputs, Observed, Spec
+from layers.l3_system.spec.errands import Errand, Rehearsal
 
 _LAYER = "l3_system"
 
@@ -19,14 +23,25 @@ class MemoryDriver:
     def __init__(self, workspace: Workspace) -> None:
         self._store = Store(workspace.state / "memory")
 
-    def observe(self, target: Target[Spec, Inputs]) -> Observed | None:
+    def observe(self, target: Target[Any, Inputs]) -> Observed | Rehearsal | None:
         """What was applied so far, on top of what the image brings."""
         kept = self._store.get(_LAYER, target.host.name, target.name)
-        return fresh(target) if kept is None else Observed.model_validate(kept)
+        if kept is None:
+            return fresh(target)
+        model = Rehearsal if isinstance(target.spec, Errand) else Observed
+        return model.model_validate(kept)
 
-    def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
+    def apply(self, target: Target[Any, Inputs], change: Change) -> None:
         """Make the thing what it is to be; one that is not declared goes."""
-        observed = self.observe(target) or Observed()
+        if isinstance(target.spec, Errand):
+            done = errands.desired(target).model_dump()
+            self._store.put(_LAYER, target.host.name, done, target.name)
+        else:
+            self._apply(target, change)
+
+    def _apply(self, target: Target[Spec, Inputs], change: Change) -> None:
+        found = self.observe(target)
+        observed = found if isinstance(found, Observed) else Observed()
         kind, _, name = change.what.partition(" ")
         things = {k: dict(v) for k, v in observed.things.items()}
         owned = dict(observed.owned)

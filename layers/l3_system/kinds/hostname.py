@@ -28,12 +28,17 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:
 
 
 def probe(wanted: Mapping[str, Wanted]) -> str:
-    """Nothing is spawned: the shell reads three files by itself."""
+    """Nothing is spawned: the shell reads the files by itself.
+
+    A name is known where /etc/hosts has it, or where the C library asks for its own name itself.
+    """
     return (
         "r=; b=; h=; read -r r </proc/sys/kernel/hostname\n"
         "[ ! -r /etc/hostname ] || read -r b </etc/hostname\n"
-        '[ ! -r /etc/hosts ] || while read -r a n; do case $a in 127.*) h="$h $n" ;; esac; '
+        '[ ! -r /etc/hosts ] || while read -r a n; do case $a in "#"*) ;; *) h="$h $n" ;; esac; '
         "done </etc/hosts\n"
+        "[ ! -r /etc/nsswitch.conf ] || while read -r a n; do case $a$n in "
+        'hosts:*myhostname*) h="$h $r" ;; esac; done </etc/nsswitch.conf\n'
         f'mark hostname {quote(*wanted)}; printf "%s\\n" "$r" "$b" "$h"'
     )
 

@@ -5,7 +5,7 @@ One module a subject, each with the part of ``system:`` it owns; :class:`System`
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, field_validator
 
@@ -90,6 +90,7 @@ class Inputs(BaseModel):
     host_key: str | None = None
     identity_file: str | None = None
     sudo_password: InstanceOf[Secret] | None = None
+    connection: Literal["ssh", "local"] = "ssh"
     baseline: Baseline | None = None
 
 

@@ -23,14 +23,16 @@ IMAGE_LABEL = "io.strata.image"
 
 SOCKET = "/run/docker.sock"
 _MARK = "==strata-probe=="
-_PROJECT = "com.docker.compose.project"
+PROJECT = "com.docker.compose.project"
+"""Compose's mark on everything of a project."""
+
 _SERVICE = "com.docker.compose.service"
 _ANSWER_BYTES = 65536
 _ANONYMOUS = re.compile(r"^[0-9a-f]{64}$")
 
 # A stopped dockerd is known by its pid file. Its socket is not touched then: systemd listens on it
 # too, and would start the daemon for us, which looking must not do.
-_ENGINE = r"""
+ENGINE = r"""
 engine=missing
 pid=; [ -r /run/docker.pid ] && read -r pid < /run/docker.pid || :
 if [ -n "$pid" ] && [ -d "/proc/$pid" ] && [ -S {socket} ]; then engine=running
@@ -96,11 +98,11 @@ class Answer:
 def script(name: str, files: Iterable[str], health: Health | None) -> str:
     """The script that looks at workload ``name``; with ``health``, it also does that check."""
     folder = shlex.quote(f"{ROOT}/{name}")
-    filters = json.dumps({"label": [f"{_PROJECT}={name}"]})
+    filters = json.dumps({"label": [f"{PROJECT}={name}"]})
     labelled = json.dumps({"label": [IMAGE_LABEL]})
     values = {
         "socket": SOCKET,
-        "project": f"{_PROJECT}={name}",
+        "project": f"{PROJECT}={name}",
         "image_label": IMAGE_LABEL,
         "containers": f"http://localhost/containers/json?all=1&filters={quote(filters)}",
         "images": f"http://localhost/images/json?filters={quote(labelled)}",
@@ -109,7 +111,7 @@ def script(name: str, files: Iterable[str], health: Health | None) -> str:
     return "\n".join(
         [
             f"mark() {{ printf '\\n{_MARK} %s\\n' \"$1\"; }}",
-            _ENGINE.format(**values),
+            ENGINE.format(**values),
             "mark engine; printf '%s %s\\n' $engine $way",
             f"mark record; [ -r {folder}.json ] && cat {folder}.json",
             _files(folder, words) if words else "",

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from lab.model.files import LabFile
-from layers.l1_image.drivers.debian import sources
+from layers.l1_image import sources
 from layers.l1_image.spec import Repository
 
+QEMU = "10.0.2.2"
 DEB822 = """\
 # a comment
 Types: deb deb-src
@@ -82,8 +83,8 @@ def test_another_suite_takes_the_same_mirror():
 
 def test_the_guest_reaches_this_machines_loopback_by_its_other_name():
     source = sources.Source("http://127.0.0.1:3142/debian", "", ("main",))
-    assert "URIs: http://10.0.2.2:3142/debian\n" in source.stanza("trixie")
-    assert sources.as_guest("http://localhost.lan/x") == "http://localhost.lan/x"
+    assert "URIs: http://10.0.2.2:3142/debian\n" in source.stanza("trixie", QEMU)
+    assert sources.as_guest("http://localhost.lan/x", QEMU) == "http://localhost.lan/x"
 
 
 def test_a_proxy_is_passed_on_and_its_password_and_our_paths_are_not():
@@ -97,7 +98,7 @@ def test_a_proxy_is_passed_on_and_its_password_and_our_paths_are_not():
         ),
         certificates=(),
     )
-    conf = apt.guest_conf()
+    conf = apt.guest_conf(QEMU)
     assert 'Acquire::http::Proxy "http://10.0.2.2:3142";' in conf
     assert 'Acquire::Check-Valid-Until "false";' in conf
     assert "secret" not in conf
@@ -126,10 +127,10 @@ def test_a_repository_carries_its_key_inside():
             "key": LabFile("own.gpg", b"\x99\x01key"),
         }
     )
-    here = sources.repository_stanza(repository, guest=False)
+    here = sources.repository_stanza(repository)
     assert "URIs: http://127.0.0.1:8000/debian\n" in here
     assert "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n" in here
-    assert "10.0.2.2:8000" in sources.repository_stanza(repository, guest=True)
+    assert "10.0.2.2:8000" in sources.repository_stanza(repository, QEMU)
 
 
 def test_a_real_key_survives_the_armor(tmp_path):

@@ -167,7 +167,7 @@ def test_no_room_is_said_before_anything_is_done(workspace, target_of, monkeypat
 def test_two_threads_build_one_template_once(workspace, target_of, monkeypatch):
     builds = []
 
-    def make(spec, folder, workspace, report, log):
+    def make(spec, recipe, folder, workspace, report, log):
         builds.append(spec.name)
         (folder / "tree").mkdir()
         (folder / "units.txt").write_text("")

@@ -73,6 +73,8 @@ def test_before_it_exists_what_is_not_known_is_none(one_host: Any) -> None:
         "user": "strata",
         "host_key": None,
         "identity_file": None,
+        "connection": "ssh",
+        "sudo_password": None,
         "endpoints": {"8080": "127.0.0.1:18080"},
     }
 

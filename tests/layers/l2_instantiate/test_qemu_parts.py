@@ -14,16 +14,8 @@ import pytest
 
 from lab.errors import DriverError, NotOwned
 from lab.layer import Workspace
-from layers.l2_instantiate.drivers.qemu import (
-    QemuDriver,
-    building,
-    images,
-    keys,
-    login,
-    network,
-    process,
-    seed,
-)
+from layers.l2_instantiate import keys, login, network
+from layers.l2_instantiate.drivers.qemu import QemuDriver, building, images, process, seed
 from layers.l2_instantiate.drivers.qemu.command import Firmware, arguments
 from layers.l2_instantiate.drivers.qemu.console import Console, last_lines, readable
 from layers.l2_instantiate.drivers.qemu.firmware import find_firmware
@@ -379,7 +371,7 @@ def test_what_the_file_system_refuses_is_a_lab_error(host: Any, folder: Folder) 
 
 
 def test_the_first_login_accepts_no_other_key(folder: Folder, record: Record) -> None:
-    words = login.command(folder, record)
+    words = login.command(folder, record.door)
     assert following(words, "-i") == [str(folder.login_key)]
     assert "StrictHostKeyChecking=yes" in words
     assert words[-2] == "strata@127.0.0.1"

@@ -25,8 +25,8 @@ from layers.l2_instantiate import planner
 from layers.l2_instantiate.drivers.qemu import QemuDriver, process
 from layers.l2_instantiate.drivers.qemu.folder import Folder
 from layers.l2_instantiate.drivers.qemu.images import read_header
-from layers.l2_instantiate.drivers.qemu.network import pick_port
 from layers.l2_instantiate.drivers.qemu.power import Patience
+from layers.l2_instantiate.network import pick_port
 from layers.l2_instantiate.spec import Inputs
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
@@ -78,7 +78,8 @@ class Real:
             from lab.model.host import Host
             from layers.l2_instantiate import planner
             from layers.l2_instantiate.drivers.qemu import QemuDriver
-            from layers.l2_instantiate.spec import Inputs, Spec
+            from layers.l2_instantiate.network import pick_port
+from layers.l2_instantiate.spec import Inputs, Spec
             paths, name, spec, inputs = json.loads(sys.argv[1])
             driver = QemuDriver(Workspace("demo", *map(Path, paths)))
             host = Host(name, "web", "box")

@@ -64,10 +64,10 @@ def test_each_mistake_is_told_where_it_is(
 
 
 def test_unknown_provider_kinds_are_told_with_the_known_ones() -> None:
-    found = problems(GOOD, {"kind": "docker"})
+    found = problems(GOOD, {"kind": "dockr"})
     assert found == {
-        ("provider", "kind"): "Value error, no provider of the kind 'docker'; "
-        "known are: memory, qemu"
+        ("provider", "kind"): "Value error, no provider of the kind 'dockr'; "
+        "known are: docker, existing, memory, qemu"
     }
     assert ("provider", "url") in problems(GOOD, {"kind": "qemu", "url": "x"})
     assert ("provider",) in problems(GOOD, {"kind": "memory", "accelerator": "kvm"})

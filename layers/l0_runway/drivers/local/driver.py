@@ -14,8 +14,8 @@ from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Target, Workspace
 from lab.model.plan import Change
-from layers.l0_runway.drivers.local import kvm, ports
-from layers.l0_runway.spec import Inputs, Kvm, Observed, Spec, Tool
+from layers.l0_runway.drivers.local import engine, kvm, ports
+from layers.l0_runway.spec import Engine, Inputs, Kvm, Observed, Spec, TakenPort, Tool
 
 _GIB = 1 << 30
 _TEMPLATE = 3 * _GIB  # while it is built: tree, raw disk and qcow2 stand side by side
@@ -23,18 +23,29 @@ _FIRST_BOOT = _GIB  # what a new machine writes to its root disk soon
 _EMULATOR = f"qemu-system-{os.uname().machine}"
 _SYSTEM_FOLDERS = ":/usr/sbin:/sbin"  # not on an ordinary user's PATH, and fine to use
 
+_LOGIN = Tool(name="ssh", package="openssh-client", use="log in to machines")
 _RUNNING = (
     Tool(name=_EMULATOR, package="qemu-system-x86", use="run machines"),
     Tool(name="qemu-img", package="qemu-utils", use="make disks"),
     Tool(name="mkfs.vfat", package="dosfstools", use="make the seed that a machine starts with"),
     Tool(name="mcopy", package="mtools", use="make the seed that a machine starts with"),
-    Tool(name="ssh", package="openssh-client", use="log in to machines"),
+    _LOGIN,
     Tool(name="ssh-keygen", package="openssh-client", use="make the keys of machines"),
 )
 _BUILDING = (
     Tool(name="mmdebstrap", package="mmdebstrap", use="build templates"),
     Tool(name="sfdisk", package="fdisk", use="build templates"),
     Tool(name="mke2fs", package="e2fsprogs", use="build templates"),
+    Tool(name="unshare", package="util-linux", use="build templates"),
+    Tool(name="apt-config", package="apt", use="build templates"),
+)
+_CONTAINERS = (
+    Tool(name="docker", package="docker-cli", use="renew the logins of containers"),
+    _LOGIN,
+    Tool(name="ssh-keygen", package="openssh-client", use="make the keys of machines"),
+)
+_IMPORTING = (
+    Tool(name="mmdebstrap", package="mmdebstrap", use="build templates"),
     Tool(name="unshare", package="util-linux", use="build templates"),
     Tool(name="apt-config", package="apt", use="build templates"),
 )
@@ -68,10 +79,11 @@ class LocalDriver:
     def observe(self, target: Target[Spec, Inputs]) -> Observed:
         """Everything at once; about 50 ms the first time in a run, then a few."""
         needs, workspace = target.spec, self._workspace
-        machine = workspace.resource(_Looks).at(bool(needs.builds), needs.firmware)
+        machine = workspace.resource(_Looks).at(needs)
         running = _running(workspace.state / "machines" / target.host.name)
         now, later = _room(needs, workspace.state, target.host.name)
         memory_free, memory_total = _memory()
+        docker = None if needs.engine is None else engine.observe(workspace, needs.engine)
         asked = needs.emulator and needs.accelerator != "tcg"
         return Observed(
             needs=needs,
@@ -80,6 +92,7 @@ class LocalDriver:
             can_build=not machine.cannot_build,
             cannot_build=machine.cannot_build,
             kvm=kvm.observe(workspace.cache) if asked else Kvm(verdict="unasked"),
+            engine=docker,
             folder=str(workspace.state),
             disk_free=_free(workspace.state),
             disk_now=now,
@@ -87,8 +100,22 @@ class LocalDriver:
             # A machine that runs already has its memory, whatever is left besides.
             memory_free=memory_free + (_resident(running) if running else 0),
             memory_total=memory_total,
-            taken=ports.taken(needs.ports, running),
+            taken=self._taken(target, running, docker),
         )
+
+    def _taken(
+        self, target: Target[Spec, Inputs], running: int | None, docker: Engine | None
+    ) -> tuple[TakenPort, ...]:
+        """Wanted ports that others listen on. A container's are the engine's to listen on."""
+        wanted = target.spec.ports
+        found = ports.taken(wanted, running)
+        if docker is None or docker.problem:
+            return found
+        others, own = engine.taken(
+            self._workspace, target.spec.engine or "", target.host.name, wanted
+        )
+        told = {entry.port for entry in others} | set(own)
+        return (*others, *(entry for entry in found if entry.port not in told))
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Nothing: this layer plans no changes."""
@@ -99,28 +126,34 @@ class _Looks:
 
     def __init__(self, workspace: Workspace) -> None:
         del workspace  # the machine is the same for every lab
-        self._found: dict[tuple[bool, str], _Machine] = {}
+        self._found: dict[tuple[bool, bool, bool, str], _Machine] = {}
 
-    def at(self, builds: bool, firmware: str) -> _Machine:  # noqa: FBT001 (a key, not a switch)
+    def at(self, needs: Spec) -> _Machine:
         """Tools and firmware."""
-        key = (builds, firmware)
+        key = (needs.emulator, needs.engine is not None, bool(needs.builds), needs.firmware)
         if key not in self._found:
-            self._found[key] = _look(builds, firmware)
+            self._found[key] = _look(needs)
         return self._found[key]
 
 
-def _look(builds: bool, firmware: str) -> _Machine:  # noqa: FBT001 (same)
+def _tools(needs: Spec) -> tuple[Tool, ...]:
+    if needs.engine is not None:
+        return (*_CONTAINERS, *(_IMPORTING if needs.builds else ()))
+    return (*(_RUNNING if needs.emulator else (_LOGIN,)), *(_BUILDING if needs.builds else ()))
+
+
+def _look(needs: Spec) -> _Machine:
+    firmware = needs.firmware
     path = os.environ.get("PATH", "") + _SYSTEM_FOLDERS
-    wanted = (*_RUNNING, *(_BUILDING if builds else ()))
-    there = {tool.name: shutil.which(tool.name, path=path) for tool in wanted}
-    missing = [tool for tool in wanted if there[tool.name] is None]
+    there = {tool.name: shutil.which(tool.name, path=path) for tool in _tools(needs)}
+    missing = [tool for tool in _tools(needs) if there[tool.name] is None]
     places = (firmware,) if firmware else _FIRMWARE_PLACES
-    if not any(Path(place).is_file() for place in places):
+    if needs.emulator and not any(Path(place).is_file() for place in places):
         missing.append(_FIRMWARE)
     found = {name: "" for name, place in there.items() if place is not None}
     if _EMULATOR in found:
         found[_EMULATOR] = _version()
-    return _Machine(tuple(missing), found, _cannot_build() if builds else "")
+    return _Machine(tuple(missing), found, _cannot_build() if needs.builds else "")
 
 
 def _version() -> str:

@@ -14,8 +14,8 @@ from lab.errors import DriverError
 from lab.layer import Report, Workspace
 from lab.model.units import show_size
 from layers.l1_image.drivers.debian import recipe
-from layers.l1_image.drivers.debian.tree import namespaces
 from layers.l1_image.spec import Spec
+from layers.l1_image.tree import namespaces
 
 _MIB = 1 << 20
 _ESP = 128  # MiB: two kernels with their initrds, while one replaces the other

@@ -10,8 +10,10 @@ from lab.layer import Target, Workspace
 from lab.model.baseline import Baseline
 from lab.model.plan import Action, Change, FieldDiff
 from lab.model.units import show_size
-from layers.l1_image.drivers.debian import baseline as records
-from layers.l1_image.drivers.debian import disk, download, tree
+from layers.l1_image import baseline as records
+from layers.l1_image import tree
+from layers.l1_image.drivers.debian import disk, download
+from layers.l1_image.drivers.debian.recipe import RECIPE
 from layers.l1_image.drivers.debian.store import Images
 from layers.l1_image.spec import Inputs, Observed, Previous, Spec
 
@@ -57,14 +59,14 @@ class DebianDriver:
             if kept is not None and not kept.damaged:
                 return  # another run built it while this one waited
             self._check_room(spec)
-            log = self._log(spec)
-            if spec.image.base.suite:
-                found = self._build(target, folder, log)
-            else:
-                download.make(spec, folder, workspace, target.report)
-                found = Baseline()
-            workspace.check()
-            self._images.place(spec, folder, found, log)
+            with self._images.logged(spec.name) as log:
+                if spec.image.base.suite:
+                    found = self._build(target, folder, log)
+                else:
+                    download.make(spec, folder, workspace, target.report)
+                    found = Baseline()
+                workspace.check()
+                self._images.place(spec, folder, found, log)
         log.unlink(missing_ok=True)
 
     def unused(
@@ -88,26 +90,10 @@ class DebianDriver:
 
     def _build(self, target: Target[Spec, Inputs], folder: Path, log: Path) -> Baseline:
         spec, workspace = target.spec, self._workspace
-        try:
-            tree.make(spec, folder, workspace, target.report, log)
-            found = records.read(folder / "tree", (folder / "units.txt").read_text())
-            disk.make(spec, folder, workspace, target.report)
-        except DriverError as error:
-            if log.exists():
-                error.hint = f"{error.hint}   (everything it said: {log})".lstrip()
-            raise
-        except OSError as error:
-            raise DriverError(
-                f"Unable to build the template {spec.name}: {error.strerror} ({error.filename}).",
-                hint=f"less {log}",
-            ) from error
+        tree.make(spec, RECIPE, folder, workspace, target.report, log)
+        found = records.read(folder / "tree", (folder / "units.txt").read_text())
+        disk.make(spec, folder, workspace, target.report)
         return found
-
-    def _log(self, spec: Spec) -> Path:
-        """Where a failing build leaves what it said: outside of what is cleared away."""
-        folder = self._workspace.cache / "build-logs"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{spec.name}.log"
 
     def _check_room(self, spec: Spec) -> None:
         free = shutil.disk_usage(self._images.folder).free

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
+from layers.l1_image.recipe import Recipe
+
 PACKAGES = (
     "ca-certificates",
     "cloud-guest-utils",
@@ -164,33 +166,19 @@ sync -f .
 """
 
 FINISH = """\
-# Runs as root of its own namespaces, in the folder of the build.
-set -eu
-umask 022
-tree=tree
-inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 chroot "$tree" "$@"; }
-mount --rbind /dev "$tree/dev" 2>/dev/null || :
-
-rm -f "$tree"/etc/ssh/ssh_host_* "$tree/var/lib/dbus/machine-id" "$tree/etc/hostname"
-rm -f "$tree/etc/apt/apt.conf.d/99mmdebstrap" "$tree"/var/log/*.log "$tree"/var/log/apt/*
-: > "$tree/etc/machine-id"
-if [ -e overlay/etc/apt/sources.list.d/debian.sources ]; then
-    rm -f "$tree/etc/apt/sources.list" "$tree"/etc/apt/sources.list.d/*
-fi
 mkdir -p "$tree/boot/efi"
-# Unpacked inside the tree: its absolute links must not lead to files of this machine.
-tar -C overlay --owner=0 --group=0 --numeric-owner -c . |
-    inside tar -x -C / --keep-directory-symlink --no-overwrite-dir --same-permissions
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
-
 # The seed brings no network settings, so the network need not wait for cloud-init.
 sed /network-pre.target/d "$tree/usr/lib/systemd/system/cloud-init-local.service" \\
     > "$tree/etc/systemd/system/cloud-init-local.service"
-inside systemctl --quiet enable $ENABLED
-inside systemctl --quiet mask $MASKED
-if [ -d overlay/usr/local/share/ca-certificates ]; then inside update-ca-certificates >&2; fi
-inside systemctl list-unit-files --no-legend --no-pager --full > units.txt
-umount -R -l "$tree/dev" 2>/dev/null || :
-touch "$tree/etc/.updated" "$tree/var/.updated"
-du -s --block-size=1 "$tree" | cut -f1 > size.txt
 """
+
+RECIPE = Recipe(
+    packages=PACKAGES,
+    further=FURTHER,
+    files=files,
+    enabled=ENABLED,
+    masked=MASKED,
+    finish=FINISH,
+    this_machine="10.0.2.2",  # what QEMU's user network calls it
+)

@@ -5,17 +5,13 @@ images/<name>/definition.json  what it was made from, and how large the disk mus
 images/<name>/baseline.json    what it holds
 images/<name>/build.log        what mmdebstrap said
 images/<name>/users/<host>     written by whoever puts a machine on it
-images/.building-<name>        being made; a leftover if nobody holds .lock-<name>
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,13 +19,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lab.errors import DeadlineExceeded
-from lab.layer import Report, Workspace
 from lab.model.baseline import Baseline
-from layers.l1_image.drivers.debian import tree
+from layers.l1_image import tree
+from layers.l1_image.buildroom import BuildRoom
 from layers.l1_image.spec import Definition, Spec
-
-_POLL = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +36,8 @@ class Kept:
     users: tuple[str, ...]
 
 
-class Images:
+class Images(BuildRoom):
     """All templates of one lab on this machine."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self.folder = workspace.state / "images"
 
     def disk(self, name: str) -> Path:
         """Where a template's disk is, or will be."""
@@ -88,23 +77,6 @@ class Images:
         """The template that this host's machine lies on."""
         return next((kept for kept in self.all() if host in kept.users), None)
 
-    @contextlib.contextmanager
-    def building(self, name: str, report: Report, deadline: float) -> Iterator[Path]:
-        """A fresh folder to build in, ours alone; gone afterwards, whatever happens.
-
-        Waits while another run builds the same template. Clears what killed builds left behind.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._lock(name, report, deadline):
-            self.clear_leftovers(except_for=name)
-            folder = self.folder / f".building-{name}"
-            tree.remove(folder)
-            folder.mkdir(mode=0o700)
-            try:
-                yield folder
-            finally:
-                tree.remove(folder)
-
     def place(self, spec: Spec, built: Path, baseline: Baseline, log: Path) -> None:
         """Put a finished disk in its place, with its records, at once or not at all."""
         ready = built / "ready"
@@ -133,22 +105,13 @@ class Images:
 
     def delete(self, name: str) -> None:
         """Delete a template that nobody uses; one that got a user meanwhile stays."""
-        with self._try_lock(name) as locked:
+        with self.try_lock(name) as locked:
             if not locked or self._users(name):
                 return
-            leaving = self.folder / f".building-{name}"
+            leaving = self.leftover(name)
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / name).rename(leaving)
             tree.remove(leaving)
-
-    def clear_leftovers(self, except_for: str = "") -> None:
-        """Remove what builds that were killed left behind."""
-        for folder in self.folder.glob(".building-*"):
-            name = folder.name.removeprefix(".building-")
-            if name != except_for:
-                with self._try_lock(name) as locked:
-                    if locked:
-                        tree.remove(folder)
 
     def _damage(self, name: str, size: int) -> str:
         try:
@@ -162,35 +125,6 @@ class Images:
             return tuple(sorted(p.name for p in (self.folder / name / "users").iterdir()))
         except OSError:
             return ()
-
-    @contextlib.contextmanager
-    def _try_lock(self, name: str) -> Iterator[bool]:
-        with (self.folder / f".lock-{name}").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
-
-    @contextlib.contextmanager
-    def _lock(self, name: str, report: Report, deadline: float) -> Iterator[None]:
-        ends = time.monotonic() + deadline
-        idle = threading.Event()
-        while True:
-            with self._try_lock(name) as locked:
-                if locked:
-                    yield
-                    return
-            report("wait for another run that builds the same template")
-            self._workspace.check()
-            if time.monotonic() > ends:
-                raise DeadlineExceeded(
-                    f"Unable to build the template {name}: another run has held it "
-                    f"for {deadline:.0f} s.",
-                    hint="the same command again, when the other run has ended",
-                )
-            idle.wait(_POLL)
 
 
 def _flush(path: Path) -> None:

@@ -9,15 +9,9 @@ from pathlib import Path
 
 from lab.errors import DriverError, NotOwned
 from lab.faults import point
-from layers.l2_instantiate.drivers.qemu import images, network
-from layers.l2_instantiate.drivers.qemu.folder import (
-    DiskMark,
-    Folder,
-    Record,
-    Settings,
-    private_folder,
-    replace,
-)
+from layers.l2_instantiate import network
+from layers.l2_instantiate.drivers.qemu import images
+from layers.l2_instantiate.drivers.qemu.folder import Folder, Record, Settings
 from layers.l2_instantiate.spec import ROOT
 from layers.l2_instantiate.wanted import Machine
 
@@ -93,7 +87,6 @@ def remove_machine(target: Machine, folder: Folder) -> None:
 
 def make_disk(target: Machine, folder: Folder, name: str) -> None:
     """A blank disk, marked first."""
-    private_folder(folder.disks)
     mark_disk(target, folder, name)
     point("l2.disk.marked")
     if not folder.disk(name).exists():
@@ -102,9 +95,7 @@ def make_disk(target: Machine, folder: Folder, name: str) -> None:
 
 def mark_disk(target: Machine, folder: Folder, name: str) -> None:
     """Write whose disk it is, and whether it outlives its machine."""
-    durable = target.spec.machine.disks[name].durable
-    mark = DiskMark(lab=folder.workspace.lab, host=folder.host, disk=name, durable=durable)
-    replace(folder.disk_mark(name), mark.model_dump_json().encode())
+    folder.write_mark(name, durable=target.spec.machine.disks[name].durable)
 
 
 def remove_disk(folder: Folder, name: str) -> None:

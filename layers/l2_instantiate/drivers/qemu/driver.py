@@ -11,8 +11,8 @@ from typing import Any, Literal
 from lab.errors import DriverError, TransportError
 from lab.layer import Workspace
 from lab.model.plan import Action, Change
-from layers.l2_instantiate import steps
-from layers.l2_instantiate.drivers.qemu import building, images, keys, network, process
+from layers.l2_instantiate import keys, network, steps
+from layers.l2_instantiate.drivers.qemu import building, images, process
 from layers.l2_instantiate.drivers.qemu.command import NETWORK, rule, ssh_forward
 from layers.l2_instantiate.drivers.qemu.folder import Folder, Record, Settings
 from layers.l2_instantiate.drivers.qemu.power import Patience, Power

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from lab.errors import DriverError
-from lab.layer import Workspace
+from layers.l2_instantiate.home import Home, Kept, private_folder, read_kept, replace
+from layers.l2_instantiate.login import Door
 from layers.l2_instantiate.spec import Spec
 
-PRIVATE_FOLDER = 0o700
-PRIVATE_FILE = 0o600
 
-
-class _Kept(BaseModel):
-    # A newer Strata may have written more than this one reads.
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Settings(_Kept):
+class Settings(Kept):
     """What the machine is started with."""
 
     cpu: int
@@ -48,7 +38,7 @@ class Settings(_Kept):
         )
 
 
-class Record(_Kept):
+class Record(Kept):
     """``machine.json``: the mark, what the root disk was made from, what it starts with.
 
     ``stamp`` tells whether the template's file is still the one under the root disk. What follows
@@ -72,48 +62,15 @@ class Record(_Kept):
     root_at_boot: int = 0
     answered: bool = False
 
-
-class DiskMark(_Kept):
-    """``<disk>.json``: whose disk it is, and whether it outlives its machine."""
-
-    lab: str
-    host: str
-    disk: str
-    durable: bool
+    @property
+    def door(self) -> Door:
+        """Where the lab comes in."""
+        return Door(self.port, self.settings.user, self.host_key)
 
 
 @dataclass(frozen=True)
-class Folder:
-    """The paths of one machine. Nothing here touches them but the methods that say so."""
-
-    workspace: Workspace
-    host: str
-
-    @property
-    def home(self) -> Path:
-        """Everything that goes with the machine."""
-        return self.workspace.state / "machines" / self.host
-
-    @property
-    def disks(self) -> Path:
-        """Disks with a life of their own."""
-        return self.workspace.state / "disks" / self.host
-
-    @property
-    def host_keys(self) -> Path:
-        """The machine's SSH identity, which outlives a rebuild."""
-        # Below "hosts", so that no host's name can clash with the lab's own key.
-        return self.workspace.state / "keys" / "hosts" / self.host
-
-    @property
-    def login_key(self) -> Path:
-        """The key that the lab logs in with, one for all its machines."""
-        return self.workspace.state / "keys" / "lab"
-
-    @property
-    def record(self) -> Path:
-        """The mark."""
-        return self.home / "machine.json"
+class Folder(Home):
+    """The paths of one machine that is a QEMU process."""
 
     @property
     def root(self) -> Path:
@@ -150,23 +107,9 @@ class Folder:
         """That disk's file."""
         return self.root if name == "root" else self.disks / f"{name}.qcow2"
 
-    def disk_mark(self, name: str) -> Path:
-        """That disk's mark."""
-        return self.disks / f"{name}.json"
-
     def read(self) -> Record | None:
         """The record; ``None`` where there is none that can be read."""
-        try:
-            return Record.model_validate_json(self.record.read_bytes())
-        except (OSError, ValidationError):
-            return None
-
-    def read_mark(self, name: str) -> DiskMark | None:
-        """That disk's mark; ``None`` where there is none that can be read."""
-        try:
-            return DiskMark.model_validate_json(self.disk_mark(name).read_bytes())
-        except (OSError, ValidationError):
-            return None
+        return read_kept(self.record, Record)
 
     def write(self, record: Record) -> None:
         """Keep the record, whole or not at all; makes the folder."""
@@ -182,21 +125,3 @@ class Folder:
                 hint=f"lab plan host={self.host}",
             )
         return record
-
-
-def private_folder(path: Path) -> None:
-    """That folder, and all that lead to it, for this user alone."""
-    missing = [p for p in (path, *path.parents) if not p.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a private file, whole or not at all, also across a power cut."""
-    new = path.with_name(f".{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

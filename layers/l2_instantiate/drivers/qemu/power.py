@@ -15,15 +15,18 @@ from lab.clients.process import run
 from lab.errors import DeadlineExceeded, DriverError, TransportError
 from lab.faults import point
 from lab.layer import Report, Target, Workspace
-from layers.l2_instantiate.drivers.qemu import images, keys, login, network, process
+from layers.l2_instantiate import keys, login, network
+from layers.l2_instantiate.drivers.qemu import images, process
 from layers.l2_instantiate.drivers.qemu.command import arguments, ssh_forward
 from layers.l2_instantiate.drivers.qemu.console import Console, last_lines
 from layers.l2_instantiate.drivers.qemu.firmware import find_firmware
-from layers.l2_instantiate.drivers.qemu.folder import Folder, Record, private_folder
+from layers.l2_instantiate.drivers.qemu.folder import Folder, Record
 from layers.l2_instantiate.drivers.qemu.process import Process
 from layers.l2_instantiate.drivers.qemu.seed import write_seed
+from layers.l2_instantiate.home import private_folder
 from layers.l2_instantiate.ports import parse_forward
 from layers.l2_instantiate.spec import ROOT, Inputs, Spec
+from layers.l2_instantiate.wanted import accelerator as chosen
 
 _TICK = 0.3
 _PRESS_AGAIN = 15.0
@@ -121,7 +124,7 @@ class Power:
     def _boot(self) -> None:
         """Start QEMU; once more after a panic, and without KVM where KVM cannot run the guest."""
         wanted = self._target.spec.accelerator
-        accelerator = self._target.inputs.accelerator if wanted == "auto" else wanted
+        accelerator: str = chosen(self._target)
         retried = False
         while True:
             came = self._start_qemu(accelerator)
@@ -214,7 +217,7 @@ class Power:
                 return _Boot.PANICKED
             if network.speaks_ssh(record.port):
                 self._target.report("logging in")
-                why = login.refusal(self._folder, record, self._workspace)
+                why = login.refusal(self._folder, record.door)
                 if not why:
                     return _Boot.UP
             if time.monotonic() - began > limit:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.clients.process import run
 from layers.l2_instantiate.drivers.qemu.folder import Folder, Record
-from layers.l2_instantiate.drivers.qemu.keys import host_key_files
+from layers.l2_instantiate.keys import host_key_files
 
 _BYTES = 1024**2
 # A user's PATH often lacks the folder that mkfs.vfat lives in.

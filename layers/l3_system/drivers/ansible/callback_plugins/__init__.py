@@ -1,0 +1,1 @@
+"""Loaded by Ansible, inside its process: nothing else may stand in this folder."""
