@@ -118,6 +118,9 @@ def concerns(change: Change, login: Login) -> frozenset[Area]:
         return _by_kind(kind, name, change, login)
     if kind in {"service", "unit", "timer"}:
         return frozenset(area for area, unit in _UNIT.items() if unit.match(name))
+    if name.startswith(f"{_UNIT_FILES}/"):
+        unit = name.removeprefix(f"{_UNIT_FILES}/").split("/")[0].removesuffix(".d")
+        return frozenset(area for area, known in _UNIT.items() if known.match(unit))
     if name.startswith("/"):
         return frozenset(
             area

@@ -93,6 +93,7 @@ def runner(host, tmp_path) -> Iterator[Runner]:
     made = Runner(tmp_path, host)
     made.converge({"files": {"/etc/strata-was-here": {"content": ""}}})
     made.converge({})
+    made.done.clear()
     yield made
     made.workspace.close()
 
@@ -204,6 +205,28 @@ def test_a_good_change_is_confirmed_and_leaves_nothing_behind(runner):
     assert runner.host.run(SNAPSHOT).splitlines() == before
 
 
+@pytest.mark.slow
+def test_sshd_behind_a_socket_is_told_and_put_back_too(runner):
+    runner.host.run("systemctl disable --now ssh.service; systemctl enable --now ssh.socket")
+    try:
+        good = _file("/etc/ssh/sshd_config.d/05-a.conf", "MaxAuthTries 4\n")
+        runner.converge(good)
+        before = runner.host.run(SNAPSHOT)
+        bad = _file("/etc/systemd/system/ssh.socket.d/a.conf", "[Socket]\nListenStream=\n"
+                    "ListenStream=2222\n")  # fmt: skip
+        bad["files"] |= good["files"]
+        with pytest.raises(Reverted, match="it cut us off"):
+            runner.converge(bad)
+        assert runner.host.run(SNAPSHOT) == before
+        assert not runner.plan(good)
+        runner.converge({})
+    finally:
+        runner.host.run(
+            "systemctl disable --now ssh.socket; systemctl stop ssh.service\n"
+            "systemctl enable --now ssh.service"
+        )
+
+
 @pytest.mark.parametrize(
     ("system", "cause"),
     [
@@ -248,6 +271,24 @@ def test_what_cannot_be_guarded_is_not_tried(runner, what):
     finally:
         runner.host.run("umount /var/lib/strata; rm -rf /root/strata")
     assert runner.plan(system).changes == plan.changes
+
+
+@pytest.mark.parametrize(("tool", "doing"), [("stat", "look at the system"), ("tar", "guard")])
+def test_a_missing_tool_is_named_before_anything_is_done(runner, tool, doing):
+    system = {"ssh_server": {"options": {"MaxAuthTries": 3}}}
+    target, plan = runner.target(system), runner.plan(system)
+
+    def look_and_apply() -> None:
+        runner.driver.observe(target)
+        runner.apply(target, plan)
+
+    runner.host.run(f"mv /usr/bin/{tool} /root/{tool}")
+    try:
+        with pytest.raises(DriverError, match=f"Unable to {doing} .*: it has no {tool}"):
+            look_and_apply()
+    finally:
+        runner.host.run(f"mv /root/{tool} /usr/bin/{tool}")
+    assert runner.done == []
 
 
 def test_two_runs_do_not_try_at_once(runner, tmp_path):
@@ -369,6 +410,7 @@ def test_rules_that_somebody_changed_are_named_and_mended_and_others_stay(runner
     runner.host.run("nft delete table ip theirs")
 
 
+@pytest.mark.slow
 def test_interfaces_are_set_up_and_taken_down(runner):
     runner.host.run("ip link add ve0 type veth peer name ve1")
     bridge = {"bridge": ["ve1"], "address": "10.8.0.1/24"}
