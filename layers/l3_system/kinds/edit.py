@@ -173,14 +173,14 @@ def result(
     now: str | None, record: Record | None, edits: Sequence[Edit], mark: str
 ) -> tuple[str | None, str | None]:
     """What the file is to be (``None``: not there), and what it is without the edits."""
-    if record is None:
+    if record is None or now is None:
         made = edited(now or "", edits)
         return (None if now is None and not made else made), now
     if record.edits == mark:
-        made = edited(now or "", edits)
+        made = edited(now, edits)
         base = unedited(record.written, made, record.base or "")
     else:
-        base = unedited(record.written, now or "", record.base or "")
+        base = unedited(record.written, now, record.base or "")
         made = edited(base, edits)
     gone = record.base is None and not base
     return (None if gone and not made else made), (None if gone else base)

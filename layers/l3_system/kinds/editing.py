@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -64,13 +65,18 @@ def unedited(written: str, now: str, base: str) -> str:
     if now == written:
         return base
     source, theirs, ours = (_LINE.findall(t) for t in (written, now, base))
+    # a line of ours that stands elsewhere now is still ours; one more of it is somebody else's
+    before, after = Counter(source), Counter(theirs)
+    moved = {line for line in {*source} - {*ours} if after[line] <= before[line]}
     hunks = _hunks(source, theirs), _hunks(source, ours)
     out: list[str] = []
     at = 0
     for low, high in _spans_of(hunks):
         out += source[at:low]
         changed, original = (_between(source, side, low, high) for side in hunks)
-        out += _settled(source[low:high], changed, original)
+        there = source[low:high]
+        changed = [line for line in changed if line in there or line not in moved]
+        out += _settled(there, changed, original)
         at = high
     return _joined([*out, *source[at:]])
 

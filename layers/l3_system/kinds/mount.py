@@ -145,7 +145,9 @@ def _script(change: Change, wanted: Wanted | None) -> str:
     lines.append(
         f"if mountpoint -q {path}; then set -- -o remount {path}; else set -- {path}; fi\n"
         # its last line, about dmesg, is not the cause
-        'said=$(mount "$@" 2>&1) || { printf "%s\\n" "$said" | grep -v dmesg; exit 1; }'
+        'said=$(mount "$@" 2>&1) || { printf "%s\\n" "$said" | grep -v dmesg; exit 1; }\n'
+        # with nofail a source that is not there is no error of mount
+        f"mountpoint -q {path} || {{ echo {quote(f'there is no {source} to mount')}; exit 1; }}"
     )
     return "\n".join(lines)
 

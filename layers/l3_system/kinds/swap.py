@@ -28,9 +28,12 @@ NAME = "swap"
 _DEADLINE = 1800.0
 
 _OFF = 'if grep -q "^$1 " /proc/swaps; then swapoff "$1"; fi'
-_MAKE = """free=$(df -Pk "${1%/*}/" | awk 'NR == 2 { print $4 }')
+_ON = """grep -q "^$1 " /proc/swaps || said=$(swapon "$1" 2>&1) || {
+  echo "the kernel does not swap to it, as in a container: ${said##*: }"; exit 1; }"""
+_MAKE = """beside "$1"
+free=$(df -Pk "${1%/*}/" | awk 'NR == 2 { print $4 }')
 [ "$free" -gt $((SIZE / 1024)) ] || { echo "only $free KiB are free there"; exit 1; }
-beside "$1"; ( umask 077; : >"$new" ); chattr +C "$new" 2>/dev/null || :
+( umask 077; : >"$new" ); chattr +C "$new" 2>/dev/null || :
 fallocate -l SIZE "$new" 2>/dev/null || head -c SIZE /dev/zero >"$new"
 mkswap "$new" >/dev/null; place "$1"
 """
@@ -39,8 +42,8 @@ mkswap "$new" >/dev/null; place "$1"
 def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the kinds' signature)
     """Declared files."""
     return {
-        path: Wanted({"size": show_size_exact(size), "mode": "0600", "on": True, "boot": True})
-        for path, size in spec.swap.items()
+        path: Wanted({"size": show_size_exact(s.size), "mode": "0600", "on": True, "boot": True})
+        for path, s in spec.swap.items()
     }
 
 
@@ -124,6 +127,6 @@ def _script(change: Change, wanted: Wanted | None) -> str:
     lines += [
         'chmod 600 "$1"',
         f'fstab "$1" {quote(line)} 1',
-        'grep -q "^$1 " /proc/swaps || swapon "$1"',
+        _ON,
     ]
     return "\n".join(lines)

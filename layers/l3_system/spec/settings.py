@@ -109,6 +109,17 @@ class Filesystem(Declared):
     size: Size | None = None
 
 
+class Swap(Declared):
+    """A file to swap to; ``/swapfile: 1GiB`` is short for ``/swapfile: {size: 1GiB}``."""
+
+    size: Size
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return value if isinstance(value, dict) else {"size": value}
+
+
 class Locale(Declared):
     """Language and formats. ``locale: en_US.UTF-8`` is short for ``{default: en_US.UTF-8}``."""
 
@@ -143,7 +154,7 @@ class Settings(Declared):
     timezone: Annotated[str, AfterValidator(_zone)] | None = None
     locale: Locale | None = None
     mounts: dict[MountPoint, Mount] = {}
-    swap: dict[MountPath, Size] = Field(default={}, description="files to swap to: /swapfile: 1GiB")
+    swap: dict[MountPath, Swap] = {}
     sysctl: dict[SysctlKey, Annotated[str, BeforeValidator(sysctl_value)]] = {}
     kernel_modules: KernelModules = ()
 
