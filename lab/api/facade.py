@@ -378,7 +378,7 @@ class Lab:
         raise ConfigError([Problem("", f"unknown layer {layer!r} (known: {names})")])
 
     def _sources(self, hosts: tuple[Host, ...]) -> str:
-        digests = Digests()
+        digests = Digests(self.layers)
         return digest_of(
             [
                 [h.name, h.address, h.vars, *(digests.of(h, layer.name) for layer in self.layers)]

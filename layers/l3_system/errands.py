@@ -11,6 +11,7 @@ from typing import Any
 from lab.layer import Target
 from lab.model.host import Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.secret import Secret
 from layers.l3_system.spec import Document, Inputs
 from layers.l3_system.spec.errands import (
     DeployErrand,
@@ -20,7 +21,6 @@ from layers.l3_system.spec.errands import (
     RolesErrand,
     Step,
 )
-from layers.l3_system.spec.handed import masked
 from layers.l3_system.spec.tools import Role, Tools
 
 ErrandTarget = Target[Any, Inputs]
@@ -82,14 +82,16 @@ def unique(names: Sequence[str]) -> list[str]:
 
 
 def digest(target: ErrandTarget) -> str:
-    """Of everything that decides what an errand does: files, values (secrets by name), vars."""
+    """Of everything that decides what an errand does: files, values, vars; of secrets the print."""
     errand: Errand = target.spec
     dumped = errand.model_dump(exclude={"options", "python_comes"})
-    text = json.dumps([dumped, masked(dict(target.host.vars))], sort_keys=True, default=_hashed)
+    text = json.dumps([dumped, dict(target.host.vars)], sort_keys=True, default=_hashed)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _hashed(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return [str(value), value.fingerprint]
     return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else str(value)
 
 

@@ -159,7 +159,7 @@ def secrets_in(value: Any) -> dict[str, Secret]:
 Variables = Annotated[
     dict[str, Any],
     BeforeValidator(_variables),
-    PlainSerializer(masked),
+    PlainSerializer(masked, when_used="json"),
     WithJsonSchema({"type": "object", "description": "values, also !secret ones"}),
 ]
 """Values for another tool; a secret among them is a :class:`lab.model.secret.Secret`."""

@@ -80,7 +80,7 @@ def test_the_ledger_gives_back_secrets_that_still_reveal():
 def test_a_section_changes_when_the_secret_does_and_holds_nothing_of_it():
     def digest(version, **fields):
         host = Host("a", "p", "x", parts={"l": (Part("", "d", spec(version, **fields)),)})
-        return Digests().of(host, "l")
+        return Digests(()).of(host, "l")
 
     assert digest("1") == digest("1")
     assert len({digest("1"), digest("2"), digest("1", may=SecretName("two"))}) == 3
