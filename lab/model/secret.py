@@ -8,7 +8,7 @@ pickles a secret gets its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Protocol
 
@@ -157,12 +157,7 @@ TextOrSecret = Annotated[
     BeforeValidator(named),
     WithJsonSchema({"type": "string", "description": "text, or !secret and a name"}),
 ]
-"""A field that may be one: ``content: !secret wifi_config``. Take it with :func:`text_of`."""
-
-
-def text_of(value: str | Secret) -> str:
-    """The text itself, or the value of the secret. Raises LabError where that is not to be had."""
-    return value.reveal() if isinstance(value, Secret) else value
+"""A field that may be one: ``content: !secret wifi_config``."""
 
 
 def with_secrets(value: Any, info: ValidationInfo) -> Any:
@@ -176,15 +171,3 @@ def with_secrets(value: Any, info: ValidationInfo) -> Any:
 
 Vars = Annotated[dict[str, Any], AfterValidator(with_secrets)]
 """Free values; secrets may stand anywhere in them."""
-
-
-def secrets_in(value: Any) -> Iterator[Secret]:
-    """Every secret in free values."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from secrets_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from secrets_in(item)
-    elif isinstance(value, Secret):
-        yield value

@@ -269,6 +269,7 @@ def test_a_kill_while_writing_leaves_the_old_file_or_the_new(full, root):
         assert full().reveal("db") == expected
     full().set("db", "third-value")
     assert full().reveal("db") == "third-value"
+    assert [p.name for p in (root / "secrets").rglob(".*")] == []
 
 
 def test_two_at_once_take_turns(full, root):
