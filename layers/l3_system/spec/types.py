@@ -11,12 +11,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    InstanceOf,
-    PlainSerializer,
-    WithJsonSchema,
 )
 
-from lab.model.secret import Secret, named
+from lab.model.secret import TextOrSecret
 
 _USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
 _PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?\Z")
@@ -129,12 +126,7 @@ Word = Annotated[str, Field(pattern=r"^\S+$")]
 PackageName = Annotated[str, AfterValidator(_package)]
 UnitName = Annotated[str, AfterValidator(_unit)]
 SysctlKey = Annotated[str, AfterValidator(_sysctl_key)]
-Text = Annotated[
-    str | InstanceOf[Secret],
-    BeforeValidator(named),
-    PlainSerializer(str, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "description": "text, or !secret and a name"}),
-]
+Text = TextOrSecret
 """Text that may be a secret."""
 
 
