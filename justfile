@@ -64,6 +64,10 @@ test *args:
 test-slow *args:
     @pytest -m slow "$@"
 
+# The example role under Molecule, on a sandbox host: converge, idempotence, verify
+molecule *args:
+    @pytest tests/roles/test_molecule.py "$@"
+
 # The fast tests only
 test-fast *args:
     @pytest -m "not vm and not build and not engine and not slow" -n auto -q "$@"

@@ -65,6 +65,21 @@ def test_the_example_role_converges_and_what_drifts_is_named(
     assert not errand.plan()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ansible_mitogen") is None,
+    reason="needs mitogen: pip install 'strata-lab[peers]'",
+)
+def test_mitogen_can_be_switched_on(make, errand_host, seen_of_processes):
+    files = role(COPY.replace("{{ text }}", "by mitogen"))
+    files["personas/web.yaml"] = "system: {roles: [r], ansible: {strategy: mitogen}}\n"
+    errand = make(files)
+    errand.converge()
+    assert errand_host.run("cat /etc/r.conf") == "by mitogen"
+    assert not errand.plan()
+    wait_until(lambda: not ansible_of(seen_of_processes))
+
+
 def test_what_check_mode_cannot_tell_runs_once_and_is_noted(make, errand_host):
     errand = make(role("- name: Count\n  ansible.builtin.shell: echo x >> /root/counted\n"))
     errand_host.run("rm -f /root/counted")
@@ -271,6 +286,7 @@ def test_a_killed_lab_takes_ansible_with_it_and_the_next_run_sweeps(
     assert not list(SHM.glob("strata-errand-*"))
 
 
+@pytest.mark.slow
 def test_sudo_with_a_password(make, errand_host, asking_sudo):
     wrong = make(role(COPY.replace("{{ text }}", "x")), secrets={"ops": "no"}, sudo_password="ops")
     with pytest.raises(DriverError, match="password"):
