@@ -77,7 +77,7 @@ def _inside(spec: Spec) -> Iterator[Problem]:
 
 
 def _folders(path: str) -> Iterator[str]:
-    while (path := posixpath.dirname(path)) != "/":
+    while (path := posixpath.dirname(path)).strip("/"):  # also of //server/share
         yield path
 
 
