@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines that run tests are noisy; what must be quick is measured in benchmarks/.
+settings.register_profile("strata", deadline=None)
+settings.load_profile("strata")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -181,7 +186,7 @@ class Sandbox:
         self.engine, self._name, self._base, self._turn = engine, name, base, turn
         self._root = base / "lab"
         self._hosts: dict[str, str] = {}
-        self._built: set[str] = set()
+        self._built: dict[str, tuple[str, str]] = {}
         for persona, packages in PERSONAS.items():
             path = self._root / "personas" / f"{persona}.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,10 +202,7 @@ class Sandbox:
         self, name: str, persona: str = "plain", ports: dict[int, int] | None = None
     ) -> SandboxHost:
         """That host, up; made where it is not there. ``ports``: of this machine, to its own."""
-        if persona not in self._built:
-            with _locked(self._turn, fcntl.LOCK_EX):  # by one process; the others take its own
-                self._build(persona)
-            self._built.add(persona)
+        self.template(persona)
         overlay = f", machine: {{ports: {ports}}}" if ports else ""
         self._hosts[name] = f"{{persona: {persona}, provider: box{overlay}}}"
         with self._lab() as lab:
@@ -215,6 +217,13 @@ class Sandbox:
             endpoints=handed["endpoints"],
         )
 
+    def template(self, persona: str = "plain") -> tuple[str, str]:
+        """What the engine calls the image of that persona, and its name."""
+        if persona not in self._built:
+            with _locked(self._turn, fcntl.LOCK_EX):  # by one process; the others take its own
+                self._built[persona] = self._build(persona)
+        return self._built[persona]
+
     def close(self) -> None:
         """Everything it made goes, also what a test broke."""
         from lab import Approval
@@ -223,8 +232,8 @@ class Sandbox:
             allowed = Approval(allow_destroy=True, confirmed=frozenset(lab.inventory.hosts))
             lab.destroy(approval=allowed, with_data=True)
 
-    def _build(self, persona: str) -> None:
-        """Its template, out of the cache where one session made it before."""
+    def _build(self, persona: str) -> tuple[str, str]:
+        """Out of the cache, where an earlier session left it."""
         self._hosts[f"of-{persona}"] = f"{{persona: {persona}, provider: box}}"
         with self._lab() as lab:
             template = lab.plan(f"host=of-{persona}", layer="l1").handed[f"of-{persona}"]
@@ -246,6 +255,7 @@ class Sandbox:
                 new.rename(kept)
             forget = [*docker, "rmi", f"strata/{name}:test-cache"]
             subprocess.run(forget, check=False, capture_output=True)
+            return image, name
 
     @contextlib.contextmanager
     def _lab(self):

@@ -14,8 +14,12 @@ from lab.secrets.sops.tree import MAX_DEPTH, MAX_VALUES, Branch, Comment, Item, 
 
 _CORE = "tag:yaml.org,2002:"
 _COMMENT = re.compile(r"(?:^|(?<=[\s,\[\]{}]))#([^\n\r]*)")
-_AS_TEXT = f"{_CORE}str"
-_TAGS = {"", "!", *(f"{_CORE}{t}" for t in ("str", "int", "float", "bool", "null", "map", "seq"))}
+_AS_TEXT = (f"{_CORE}str", f"{_CORE}merge")  # upstream tags the text << so
+_TAGS = {
+    "",
+    "!",
+    *(f"{_CORE}{t}" for t in ("str", "int", "float", "bool", "null", "map", "seq", "merge")),
+}
 
 
 def parse(text: str, name: str) -> Branch:
@@ -191,7 +195,7 @@ class _Reader:
         tag = event.tag or ""
         if tag not in _TAGS:
             raise self._wrong(event, f"unknown tag {tag.replace(_CORE, '!!')}")
-        if tag == _AS_TEXT or (event.style and tag in {"", "!"}):
+        if tag in _AS_TEXT or (event.style and tag in {"", "!"}):
             return event.value
         try:
             return resolve(event.value)

@@ -11,7 +11,7 @@ from typing import Any
 from lab.secrets.sops.scalars import UnfitError, resolve
 from lab.secrets.sops.tree import Branch, Comment, Item, Timestamp
 
-_PLAIN = re.compile(r"^[A-Za-z0-9_./+$(@%-][A-Za-z0-9_./+=$@%(),;^~<>?!*&\[\]| -]*$")
+_NOT_PLAIN = re.compile(r"^[][?:,{}#&*!|>'\"%@`]|^-(\s|$)|^---|^\.\.\.|:(\s|$)|\s#|^\s|\s$")
 _ENCRYPTED = re.compile(r"^ENC\[AES256_GCM,[A-Za-z0-9_+/=:,]*\]$")
 _OLD_WORDS = re.compile(r"^(y|n|yes|no|on|off|null|true|false|=|<<)$", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
@@ -121,14 +121,20 @@ def _scalar(value: Any) -> list[str]:
 
 
 def _is_plain(text: str) -> bool:
-    if not _PLAIN.match(text) or text != text.strip() or _OLD_WORDS.match(text) or text == "-":
+    if not text or not text.isprintable() or max(text) > "\uffff":
         return False
-    if text.startswith(("- ", "---", "...", "%", "@", "!", "&", "*", "[", "]", "|", ">", "?")):
-        return False
+    return not _NOT_PLAIN.search(text) and not _means_more(text)
+
+
+def _means_more(text: str) -> bool:
+    """Whether it would be no text without quotes, here or in another program."""
+    if _OLD_WORDS.match(text):
+        return True
     try:
-        return isinstance(resolve(text), str) and not isinstance(resolve(text), Timestamp)
+        value = resolve(text)
     except UnfitError:
-        return False
+        return True
+    return not isinstance(value, str) or isinstance(value, Timestamp)
 
 
 def _number(value: float) -> str:
@@ -153,6 +159,10 @@ def _block(text: str) -> list[str]:
 
 
 def _quoted(text: str) -> str:
+    """In single quotes where that is enough, as SOPS does it."""
+    if text and not _means_more(text) and text.isprintable():
+        return "'" + text.replace("'", "''") + "'"
+
     def escaped(found: re.Match[str]) -> str:
         code = ord(found[0])
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 (a byte)

@@ -62,17 +62,23 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:
     return out
 
 
-def edits_of(spec: Spec, path: str, place: Place) -> tuple[tuple[Edit, ...], bool]:
-    """The edits of one file, and whether any holds a secret."""
+def edits_of(
+    spec: Spec, path: str, place: Place, *, reveal: bool = True
+) -> tuple[tuple[Edit, ...], bool]:
+    """The edits of one file, and whether any holds a secret.
+
+    Without ``reveal`` secrets stand in them by their names. Raises ValueError where one is not
+    possible, or two cannot both last.
+    """
     edits, secret = [], False
     for name, line in spec.lines.get(path, {}).items():
         text = line.line
         if isinstance(text, Secret):
-            text, secret = text.reveal(), True
+            text, secret = (text.reveal() if reveal else str(text)), True
         absent = line.state == "absent"
         edits.append(Edit(name, text, line.match, line.after, line.before, absent))
     for name, block in spec.blocks.get(path, {}).items():
-        content, is_secret = content_of(block, place)
+        content, is_secret = content_of(block, place, reveal=reveal)
         secret = secret or is_secret
         text = _text(content)
         if MARKER.search(text):
@@ -167,14 +173,14 @@ def result(
     now: str | None, record: Record | None, edits: Sequence[Edit], mark: str
 ) -> tuple[str | None, str | None]:
     """What the file is to be (``None``: not there), and what it is without the edits."""
-    if record is None:
+    if record is None or now is None:
         made = edited(now or "", edits)
         return (None if now is None and not made else made), now
     if record.edits == mark:
-        made = edited(now or "", edits)
+        made = edited(now, edits)
         base = unedited(record.written, made, record.base or "")
     else:
-        base = unedited(record.written, now or "", record.base or "")
+        base = unedited(record.written, now, record.base or "")
         made = edited(base, edits)
     gone = record.base is None and not base
     return (None if gone and not made else made), (None if gone else base)

@@ -1,13 +1,14 @@
 """Editing a text: lines and marked blocks that must be in it, and taking them out again.
 
 Pure. Texts are strings of any characters; lines end at a line feed, and a carriage return before
-it belongs to the line's end. New lines end as the first line of the text does.
+
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,8 @@ class Edit:
 def edited(text: str, edits: Iterable[Edit]) -> str:
     """The text with every edit made; made already, it stays as it is."""
     lines = _LINE.findall(text)
-    end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    crlf = sum(line.endswith("\r\n") for line in lines)
+    end = "\r\n" if crlf and 2 * crlf >= len(lines) else "\n"
     for edit in edits:
         if edit.comment:
             _block(lines, edit, end)
@@ -63,13 +65,18 @@ def unedited(written: str, now: str, base: str) -> str:
     if now == written:
         return base
     source, theirs, ours = (_LINE.findall(t) for t in (written, now, base))
+    # a line of ours that stands elsewhere now is still ours; one more of it is somebody else's
+    before, after = Counter(source), Counter(theirs)
+    moved = {line for line in {*source} - {*ours} if after[line] <= before[line]}
     hunks = _hunks(source, theirs), _hunks(source, ours)
     out: list[str] = []
     at = 0
     for low, high in _spans_of(hunks):
         out += source[at:low]
         changed, original = (_between(source, side, low, high) for side in hunks)
-        out += _settled(source[low:high], changed, original)
+        there = source[low:high]
+        changed = [line for line in changed if line in there or line not in moved]
+        out += _settled(there, changed, original)
         at = high
     return _joined([*out, *source[at:]])
 

@@ -62,7 +62,7 @@ MADE_FROM = {
 """Files that a package's script makes once, and what it makes them from: edits show."""
 
 OURS: dict[str, tuple[str, ...]] = {
-    "sysctl": ("/etc/sysctl.d/90-strata-{}.conf",),
+    "sysctl": ("/etc/sysctl.d/99-zz-strata-{}.conf",),
     "wireguard": ("/etc/systemd/network/05-strata-{}.*", "/etc/wireguard/{}.*"),
     "firewall": ("/etc/nftables.conf",),
     "repository": ("/etc/apt/sources.list.d/{}.*", "/etc/apt/keyrings/{}.*"),

@@ -156,6 +156,12 @@ def test_a_line_that_a_person_changed_is_kept_beside_what_was_there_before():
     assert unedited(written, "X\n", base) == "#Port 22\nX\n"
 
 
+def test_a_line_of_ours_that_was_moved_is_taken_out_where_it_is():
+    base, written = "#a\nb\nc\n", "a\nb\nc\n"
+    assert unedited(written, "b\nc\na\n", base) == "#a\nb\nc\n"
+    assert unedited(written, "a\nb\nc\na\n", base) == "#a\nb\nc\na\n"
+
+
 def test_edits_that_undo_each_other_are_told():
     one, two = Edit("one", "Port 1", match="^Port"), Edit("two", "Port 2", match="^Port")
     assert conflict([one, two]) == (one, two)

@@ -82,6 +82,8 @@ class DockerDriver:
                 building.change_limits(target, place, found)
             if any(f.field not in _LIMITS for f in change.fields):
                 building.inject(target, place, found)
+                if found.power == "running":
+                    power.await_up()
             return
         found_before = containers.find(place.engine, place.name, place.host)
         if found_before is not None and place.is_ours(found_before.labels):
@@ -148,7 +150,7 @@ def _given(place: Place, found: Found, record: Record) -> tuple[str | None, str 
 
 def _owner(found: Found) -> str:
     lab, host = found.labels.get(LAB), found.labels.get(HOST)
-    return f"lab {lab} for its host {host}" if lab else ""
+    return f"lab {lab} for its host {host}" if host else ""  # an image's labels are inherited
 
 
 def _apply_disk(target: Machine, place: Place, name: str, change: Change) -> None:

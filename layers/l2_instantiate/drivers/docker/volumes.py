@@ -82,6 +82,17 @@ def empty_disposable(place: Place, spec: Spec) -> None:
             make(place, spec, name)
 
 
+def remove_inner(place: Place) -> None:
+    """What engines inside containers of ours left, where somebody removed those by hand."""
+    doing = f"look for leftovers of {place.host}"
+    query = {"filters": {"label": [f"{key}={value}" for key, value in place.labels.items()]}}
+    found = (place.engine.get("/volumes", query, doing=doing) or {}).get("Volumes") or ()
+    for volume in found:
+        if _DISK not in volume["Labels"]:
+            doing = f"remove a leftover of {place.host}"
+            place.engine.delete(f"/volumes/{volume['Name']}", doing=doing)
+
+
 class Weights:
     """What volumes hold. The engine adds it up, which can take seconds: once a run."""
 

@@ -1,0 +1,25 @@
+"""What a container leaves to the machine that it runs on: the kernel is everybody's. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from layers.l3_system.spec import Spec
+
+# Each container has these for itself (ipc, network and UTS namespaces).
+_OWN = re.compile(r"net\.|fs\.mqueue\.|kernel\.(hostname|domainname|sem|msg|shm)")
+
+
+def own(spec: Spec) -> Spec:
+    """What of it a container can have: its disks are mounted from outside."""
+    kept = {key: value for key, value in spec.sysctl.items() if _OWN.match(key)}
+    left_out = tuple(key for key in spec.sysctl if key not in kept)
+    return spec.model_copy(update={"sysctl": kept, "filesystems": {}, "left_out": left_out})
+
+
+def note(host: str, left_out: tuple[str, ...]) -> tuple[str, ...]:
+    """A line about what is left out, if anything is."""
+    if not left_out:
+        return ()
+    what = "are left out: they are" if len(left_out) > 1 else "is left out: it is"
+    return (f"{', '.join(left_out)} on {host} {what} this machine's, and a container shares it",)
