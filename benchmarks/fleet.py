@@ -67,7 +67,8 @@ class Fleet:
         seconds = time.monotonic() - start
         text = log.read_text(errors="replace")
         if process.returncode not in ok:
-            raise SystemExit(f"{text[-3000:]}\n{argv} ended with {process.returncode}")
+            bugs = "".join(b.read_text()[-2000:] for b in self.folder.glob("state/strata/bugs/*"))
+            raise SystemExit(f"{text[-3000:]}\n{bugs}{argv} ended with {process.returncode}")
         return seconds, usage.ru_maxrss / 1024, text
 
 
@@ -103,7 +104,7 @@ def fleet(count: int):
         write_tools(made)
         yield made
     finally:
-        made.run([LAB, "-C", str(lab), "destroy", "--yes", "--no-input"], ok=range(256))
+        made.run([LAB, "-C", str(lab), "destroy", "--all", "--yes", "--no-input"], ok=range(256))
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -134,6 +134,33 @@ class Surveying(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Described:
+    """A machine in the words of a persona.
+
+    Attributes:
+        sections: As they would stand in its YAML: plain values.
+        files: Those that the sections name: path below the persona's own folder, and content.
+        left: What is on the machine and not in it, each with the reason.
+    """
+
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    left: tuple[tuple[str, str], ...] = ()
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """A driver that can write down what a machine is like, as a persona would (optional)."""
+
+    def describe(self, target: Target[Any, Any], known: Known) -> Described:
+        """What has to be declared so that the plan for this very machine is empty.
+
+        MUST be read-only; no secret may be in it. Arguments as of :meth:`Surveying.survey`.
+        """
+        ...
+
+
 class Above(StrEnum):
     """What a pending change means for the layers above, while it is only planned."""
 
@@ -271,6 +298,7 @@ class Layer:
         prune_parts: A part that is no longer declared is planned as absent (workloads); otherwise
             only ``destroy`` removes it (machines).
         destroyed: Whether ``lab destroy`` acts on this layer.
+        takes_vars: Templates and the like use the host's ``vars``: they are declared for it, too.
         stacked: Each part stands on what the parts before it make: while one of those has changes
             pending, its plan is a prediction, and open.
     """
@@ -296,6 +324,7 @@ class Layer:
     findings: Callable[[Workspace, Host, Part], tuple[Finding, ...]] = _nothing_found
     prune_parts: bool = False
     destroyed: bool = False
+    takes_vars: bool = False
     stacked: bool = False
 
     @property
@@ -308,6 +337,8 @@ __all__ = [
     "Above",
     "Batching",
     "Claim",
+    "Described",
+    "Describing",
     "Driver",
     "Layer",
     "Prediction",

@@ -10,23 +10,35 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab import events
+from lab.api.adopting import Adopted, Login, checked, drafted, host_of
 from lab.api.explain import explain
 from lab.api.login import ssh_command
 from lab.api.places import forget, workspace_of
 from lab.api.saved import SavedPlan, plans_of
 from lab.api.schema import schemas
+from lab.api.secrets import LabSecrets
 from lab.api.selector import select
+from lab.api.staging import placed, undo
 from lab.api.standing import HostStatus, standings
-from lab.config import Inventory, find_root, load
+from lab.config import Inventory, find_root, lab_name, load
 from lab.engine import JOBS, Approval, Engine
 from lab.engine.digests import Digests, digest_of
 from lab.engine.protocol import Options
 from lab.engine.survey import SurveyReport
-from lab.errors import ConfigError, LabError, PlanError, Problem, Stale
-from lab.journal import Journal, RunRecord
+from lab.errors import (
+    ConfigError,
+    Interrupted,
+    LabError,
+    PlanError,
+    Problem,
+    Stale,
+    TransportError,
+)
+from lab.journal import Journal, RunRecord, locked
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
-from lab.model.outcome import Finding, Level, RunReport
+from lab.model.outcome import ExitCode, Finding, Level, RunReport
+from lab.secrets.store import Store
 from layers import LAYERS
 
 
@@ -56,18 +68,34 @@ class Lab:
         self._engine = Engine(inventory, layers, self.workspace, self._journal)
 
     @classmethod
-    def load(cls, root: str | Path | None = None, layers: tuple[Layer, ...] = LAYERS) -> Lab:
+    def load(
+        cls,
+        root: str | Path | None = None,
+        layers: tuple[Layer, ...] = LAYERS,
+        *,
+        secrets_may_lack: bool = False,
+        commit: str | None = None,
+    ) -> Lab:
         """Read and validate the lab in ``root`` (or in the nearest folder upwards from here).
 
-        Raises ConfigError with every mistake at once. Touches nothing.
+        Raises ConfigError with every mistake at once. Touches nothing, and decrypts nothing.
+        ``secrets_may_lack``: a secret that is used and not there yet is no mistake. ``commit`` is
+        what the journal records where ``root`` is not a checkout of its own.
         """
         folder = find_root(Path.cwd()) if root is None else Path(root).resolve()
-        return cls(load(folder, layers), layers)
+        store = Store(folder, lab_name(folder), lenient=secrets_may_lack)
+        inventory = load(folder, layers, store)
+        return cls(replace(inventory, commit=commit) if commit else inventory, layers)
 
     @property
     def name(self) -> str:
         """The lab's name."""
         return self.inventory.name
+
+    @property
+    def secrets(self) -> LabSecrets:
+        """Its passwords and keys, encrypted in ``secrets/``."""
+        return LabSecrets(self.inventory)
 
     @property
     def root(self) -> Path:
@@ -146,6 +174,38 @@ class Lab:
         """
         with self._running():
             return self._engine.survey(self.select(*selectors), on_event, jobs=jobs or JOBS)
+
+    def adopt(
+        self,
+        host: str,
+        login: Login,
+        *,
+        persona: str | None = None,
+        provider: str | None = None,
+        dry_run: bool = False,
+        on_event: events.Listener = events.ignore,
+    ) -> Adopted:
+        """Write a machine that is there down as files of this lab, then plan it.
+
+        Changes nothing on the machine. All files come at once or none; no file is ever overwritten
+        (ConfigError). What cannot or had better not be written down is told in the result, as are
+        changes that remain.
+        """
+        name = persona or host
+        where = checked(self.inventory, host, name, provider)
+        made = host_of(self.layers, self.inventory, host, name, login)
+        with self._running():
+            report, described = self._engine.describe(made, on_event)
+        _raise_failure(report)
+        with locked(self.workspace.state / "locks", [host], "adopt"):
+            undo(self.root, host)
+            draft = drafted(self.inventory, made, where, login, described)
+            if dry_run:
+                return draft.adopted
+            with placed(self.root, host, draft.new, draft.edited):
+                after = Lab.load(self.root, self.layers)
+        with after:
+            return replace(draft.adopted, plan=after.plan(f"host={host}", on_event=on_event))
 
     def converge(
         self,
@@ -321,13 +381,8 @@ class Lab:
         raise ConfigError([Problem("", f"unknown layer {layer!r} (known: {names})")])
 
     def _sources(self, hosts: tuple[Host, ...]) -> str:
-        digests = Digests()
-        return digest_of(
-            [
-                [h.name, h.address, h.vars, *(digests.of(h, layer.name) for layer in self.layers)]
-                for h in hosts
-            ]
-        )
+        digests = Digests(self.layers)
+        return digest_of([digests.host(h) for h in hosts])
 
     def _existing(self, selectors: tuple[str, ...]) -> tuple[Host, ...]:
         """Declared hosts and those that only the ledger knows."""
@@ -351,6 +406,19 @@ class Lab:
             yield
         finally:
             self.workspace.close()
+
+
+def _raise_failure(report: RunReport) -> None:
+    """The failure of a run over one host, as the error that it was."""
+    failure = next((p.failure for p in report.parts if p.failure is not None), None)
+    if failure is None:
+        return
+    kinds: dict[ExitCode, type[LabError]] = {
+        ExitCode.UNREACHABLE: TransportError,
+        ExitCode.REFUSED: PlanError,
+        ExitCode.INTERRUPTED: Interrupted,
+    }
+    raise kinds.get(report.exit_code, LabError)(failure.message, hint=failure.hint)
 
 
 def _only(report: RunReport, layer: str) -> RunReport:

@@ -41,3 +41,49 @@ def entropy(
       lab entropy --json | jq '.hosts[].entropy'
     """
     return discovery.entropy(settings, selectors_of(words), jobs, everything=everything)
+
+
+@click.command(cls=Documented)
+@click.argument("words", nargs=-1, required=True, metavar="host=NAME address=[USER@]ADDRESS[:PORT]")
+@click.option("--persona", metavar="NAME", help="The new persona's name (default: the host's).")
+@click.option("--provider", metavar="NAME", help="A provider of kind existing (default: made).")
+@click.option(
+    "--host-key",
+    metavar="KEY",
+    help="The machine's public host key (default: known_hosts decides).",
+)
+@click.option("--identity-file", metavar="FILE", help="The private key to log in with.")
+@click.option(
+    "--sudo-password", metavar="SECRET", help="The secret of this lab that sudo there asks for."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+@as_json
+@common
+@click.pass_obj
+def adopt(
+    settings: Settings,
+    words: tuple[str, ...],
+    *,
+    persona: str | None,
+    provider: str | None,
+    host_key: str | None,
+    identity_file: str | None,
+    sudo_password: str | None,
+    dry_run: bool,
+) -> int:
+    """Write a machine that is there down as files.
+
+    Logs in, looks at everything that was done to it by hand, and writes a persona with its files,
+    a host in the inventory and, where there is none, a provider of kind existing. Nothing on the
+    machine is changed, no file here is overwritten, and all of them come at once or none. What
+    looks like a secret is never copied. Ends with the plan of the new host, which should be empty.
+    Its host key must be known: to ssh, or by --host-key. Exit code 0: the plan is empty, 2: it is
+    not.
+
+    Examples:
+      lab adopt host=nas1 address=root@192.0.2.9
+      lab adopt host=nas1 address=me@nas.lan:2222 --persona nas --dry-run
+      lab adopt host=box address=local
+    """
+    asked = discovery.Asked(persona, provider, host_key, identity_file, sudo_password, dry_run)
+    return discovery.adopt(settings, words, asked)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -28,6 +30,7 @@ from lab.errors import (
     Problem,
     TransportError,
 )
+from lab.masking import mask
 from lab.model.outcome import ExitCode
 
 EXCERPTS = 50
@@ -161,7 +164,7 @@ def _usage(error: click.ClickException, look: Look) -> list[Text]:
 
 def _bug(error: BaseException, screen: Screen) -> None:
     """Our mistake, not the user's: apologise, keep the traceback for a report."""
-    text = "".join(traceback.format_exception(error))
+    text = mask("".join(traceback.format_exception(error)))
     screen.say(
         *prose(
             f"Sorry: that is a mistake in Strata, not in your files ({type(error).__name__}).",
@@ -181,8 +184,15 @@ def _bug(error: BaseException, screen: Screen) -> None:
         screen.say(line(("Try: ", "cyan"), "the same command again; what was finished is recorded"))
 
 
+def thread_ended(args: threading.ExceptHookArgs) -> None:
+    """For ``threading.excepthook``: what nobody waits for any more is kept, not printed."""
+    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        with contextlib.suppress(OSError):
+            write_log("".join(traceback.format_exception(args.exc_value)))
+
+
 def write_log(text: str) -> Path:
-    """Keep a traceback below the state folder, for the owner only, and say where."""
+    """Keep a traceback below the state folder, secrets masked, for the owner only; say where."""
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     folder = Path(base) / "strata" / "bugs"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -190,5 +200,5 @@ def write_log(text: str) -> Path:
     path = folder / f"{stamp}-{os.getpid()}.log"
     head = f"{' '.join(sys.argv[:2])}\nPython {sys.version}\n\n"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(head + text)
+        file.write(mask(head + text))
     return path

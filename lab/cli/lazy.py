@@ -30,9 +30,13 @@ class Documented(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        whole = cleandoc(self.help or "")
-        self.short_help = whole.partition("\n")[0]
-        self.help = whole.replace("\n\nExamples:\n", "\n\n\b\nExamples:\n")
+        self.short_help, self.help = documented(self.help or "")
+
+
+def documented(text: str) -> tuple[str, str]:
+    """The first line of a docstring, and all of it with the lines of its examples kept."""
+    whole = cleandoc(text)
+    return whole.partition("\n")[0], whole.replace("\n\nExamples:\n", "\n\n\b\nExamples:\n")
 
 
 class Commands(click.Group):
@@ -45,6 +49,12 @@ class Commands(click.Group):
     def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.table = table
+
+    def examples_apart(self) -> None:
+        """Let the examples at the end of the help keep their lines, as in :class:`Documented`."""
+        whole = cleandoc(self.help or "")
+        self.short_help = whole.partition("\n")[0]
+        self.help = whole.replace("\n\nExamples:\n", "\n\n\b\nExamples:\n")
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
         """All of them, in the order in which a newcomer meets them."""
@@ -80,3 +90,11 @@ class Commands(click.Group):
             if name.startswith(incomplete)
         ]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+class Family(Commands):
+    """A command with commands of its own (``lab secrets set``); its docstring is its help."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.short_help, self.help = documented(self.help or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,22 @@ TABLE = {
     "converge": ("lab.cli.runs:converge", "Bring hosts to what is declared."),
     "verify": ("lab.cli.runs:verify", "Look whether everything is as declared."),
     "entropy": ("lab.cli.discovering:entropy", "Tell what is on hosts and in no file here."),
+    "adopt": ("lab.cli.discovering:adopt", "Write a machine that is there down as files."),
+    "approve": ("lab.cli.gitwords:approve", "Apply the plan of a commit that waits for it."),
+    "try": ("lab.cli.gitwords:trial", "Run a branch on one host for a while."),
     "status": ("lab.cli.queries:status", "Show how every host stood at its last run."),
     "show": ("lab.cli.queries:show", "Show a host's values and where each one comes from."),
     "history": ("lab.cli.queries:history", "List the last runs: who, when, what came of it."),
     "ssh": ("lab.cli.queries:ssh", "Log in to a host, its key already known."),
     "destroy": ("lab.cli.runs:destroy", "Remove hosts; durable data only when asked to."),
+    "secrets": ("lab.cli.secrets:secrets", "Keep passwords and keys encrypted in git."),
     "doctor": ("lab.cli.checks:doctor", "Check this machine, and say what mends it."),
     "schema": ("lab.cli.checks:schema", "Print the JSON Schemas of the lab's files."),
     "explain": ("lab.cli.queries:explain", "Explain a layer, a driver, a key or an exit code."),
     "completion": ("lab.cli.setup:completion", "Print the completion script of a shell."),
+    "init": ("lab.cli.beginnings:init", "Begin a new lab in a folder."),
+    "import": ("lab.cli.beginnings:import_", "Take hosts over from Ansible or Terraform."),
+    "gitops": ("lab.cli.gitwords:gitops", "Follow git: a push converges what it touches."),
     "autostart": ("lab.cli.setup:autostart", "Start the lab's machines when this machine boots."),
 }
 
@@ -71,6 +79,8 @@ def run(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Every failure has been told by then."""
     settings = Settings()
     harden_streams()
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _thread_ended
     if "_LAB_COMPLETE" in os.environ:
         shells.register()
     try:
@@ -92,6 +102,11 @@ def run(args: Sequence[str] | None = None) -> int:
             return failures.tell(error, settings)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    """What ends a thread that nobody waits for goes to a log, not raw to the terminal."""
+    failures.thread_ended(args)
 
 
 def harden_streams() -> None:

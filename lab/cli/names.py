@@ -41,6 +41,37 @@ def declared(start: str | None) -> dict[str, list[str]]:
     return {key: list(names) for key, names in found.items()}
 
 
+def secrets(start: str | None) -> list[str]:
+    """The secrets that are there, by the keys of their files."""
+    root = root_of(start)
+    found: list[str] = []
+    for path in sorted((root / "secrets").rglob("*")) if root else ():
+        if "hosts" in path.parts or path.name.startswith("."):
+            continue
+        if path.suffix in {".yaml", ".yml", ".json"}:
+            found += _paths({k: v for k, v in _read(path).items() if k != "sops"})
+        elif path.suffix == ".env":
+            found += _env_keys(path)
+    return found
+
+
+def _paths(values: dict[str, Any], above: str = "") -> list[str]:
+    paths = []
+    for key, value in values.items():
+        inner = isinstance(value, dict)
+        paths += _paths(value, f"{above}{key}.") if inner else [f"{above}{key}"]
+    return paths
+
+
+def _env_keys(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()[:LIMIT]
+    except (OSError, UnicodeDecodeError):
+        return []
+    pairs = [line.partition("=") for line in lines if not line.startswith(("#", "sops_"))]
+    return [key for key, equals, _ in pairs if equals]
+
+
 def layers() -> list[str]:
     """``["l0", "l1", …]``, from the names of the installed layers, importing none."""
     spec = importlib.util.find_spec("layers")

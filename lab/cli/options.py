@@ -103,6 +103,22 @@ class HostName(click.ParamType[str]):
         return [CompletionItem(n) for n in known if n.startswith(incomplete)]
 
 
+class SecretWord(click.ParamType[str]):
+    """A secret's name."""
+
+    name = "secret"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  (click's signature)
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """The secrets that are there."""
+        known = names.secrets(ctx.find_root().ensure_object(Settings).root)
+        return [CompletionItem(n) for n in known if n.startswith(incomplete)]
+
+
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Keep a common flag in the settings; given before the command or after it, it counts."""
     settings = ctx.find_root().ensure_object(Settings)

@@ -18,6 +18,7 @@ from lab.cli.terminal import Screen
 from lab.cli.text.board import Board
 from lab.cli.text.look import line
 from lab.cli.text.plain import Plain
+from lab.masking import mask, masked
 
 FRAMES = 8
 """Pictures a second at most."""
@@ -151,12 +152,13 @@ def progress(screen: Screen, titles: dict[str, str]) -> Progress:
 
 
 def write_json(screen: Screen, document: object, *, indent: int | None = None) -> None:
-    """One JSON document on stdout: one line, or indented for people."""
+    """One JSON document on stdout: one line, or indented for people; secrets are masked."""
     out = screen.out
     if out.quiet:
         return
     try:
-        out.file.write(json.dumps(document, indent=indent, default=str) + "\n")
+        text = json.dumps(masked(document), indent=indent, default=lambda value: mask(str(value)))
+        out.file.write(text + "\n")
         out.file.flush()
     except BrokenPipeError:
         out.on_broken_pipe()

@@ -33,8 +33,10 @@ _HEAD = """\
 `lab.report/1` |
 | `validate`, `entropy`, `status`, `show`, `history`, `doctor` | one document | \
 `lab.status/1` and so on |
+| `secrets list`, `get`, `generate`, `doctor` | one document | `lab.secrets/1` and so on |
 | any, when it fails | last line | `lab.error/1` |
 | `plan --out FILE` | the plan, for `converge --plan FILE` | `lab.plan/1` |
+| `gitops status` | commits, and each host's | `lab.gitops/1` |
 """
 
 
@@ -45,18 +47,30 @@ def document() -> str:
     for name in TABLE:
         command = cli.get_command(parent, name)
         if command is not None:
-            parts.append(_section(name, command, parent))
+            parts += _sections(name, command, parent)
     return "\n".join(parts)
+
+
+def _sections(name: str, command: click.Command, parent: click.Context) -> list[str]:
+    """Of a command, and of those below it."""
+    parts = [_section(name, command, parent)]
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name, parent=parent)
+        for inner in command.list_commands(context):
+            below = command.get_command(context, inner)
+            parts += _sections(inner, below, context) if below is not None else []
+    return parts
 
 
 def _section(name: str, command: click.Command, parent: click.Context) -> str:
     context = click.Context(command, info_name=name, parent=parent)
     text, _, examples = (command.help or "").replace("\b\n", "").partition("\n\nExamples:\n")
     usage = re.sub(r"\s+", " ", command.get_usage(context).removeprefix("Usage: "))
-    lines = [f"## lab {name}", "", f"    {usage}", "", text, ""]
+    lines = [f"## {context.command_path}", "", f"    {usage}", "", text, ""]
     records = [p.get_help_record(context) for p in command.params]
-    lines += ["| option | meaning |", "|---|---|"]
-    lines += [f"| `{_cell(r[0])}` | {_cell(r[1])} |" for r in records if r is not None and r[1]]
+    told = [r for r in records if r is not None and r[1]]
+    lines += ["| option | meaning |", "|---|---|"] if told else []
+    lines += [f"| `{_cell(r[0])}` | {_cell(r[1])} |" for r in told]
     lines += ["", "```sh", *(example.removeprefix("  ") for example in examples.splitlines())]
     return "\n".join([*lines, "```", ""])
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from lab import events
-from lab.api import Lab, SurveyReport
+from lab.api import Adopted, Lab, SurveyReport
 from lab.cli.options import Settings
 from lab.cli.progress import progress
 from lab.cli.signals import stoppable
@@ -18,7 +18,7 @@ from lab.cli.text.rows import tree_lines
 from lab.errors import Interrupted, LabError
 from lab.model.outcome import RunReport
 
-ReportT = TypeVar("ReportT", RunReport, SurveyReport)
+ReportT = TypeVar("ReportT", RunReport, SurveyReport, Adopted)
 
 
 class Session:
@@ -80,4 +80,11 @@ class Session:
 def opened(settings: Settings) -> Iterator[Session]:
     """The lab that the settings point to, closed afterwards. Raises ConfigError."""
     with Lab.load(settings.root) as lab:
+        yield Session(lab, Screen(settings))
+
+
+@contextmanager
+def opened_for_secrets(settings: Settings) -> Iterator[Session]:
+    """The same; a secret that is used and not there yet is no mistake."""
+    with Lab.load(settings.root, secrets_may_lack=True) as lab:
         yield Session(lab, Screen(settings))

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lab.cli.options import Settings
 from lab.cli.text.look import ASCII, Look, Signs
+from lab.masking import mask
 
 
 class Out(Console):
@@ -30,7 +31,13 @@ class Out(Console):
         """Print lines as they are; a terminal wraps what is too long, so that it copies whole."""
         with self:
             for text in lines:
-                self.print(text, soft_wrap=True)
+                self.print(_hidden(text), soft_wrap=True)
+
+
+def _hidden(text: Text) -> Text:
+    """The line without secrets; it loses its styles where one spans several of them."""
+    plain = mask(text.plain)
+    return text if plain == text.plain else Text(plain, no_wrap=True)
 
 
 class Screen:

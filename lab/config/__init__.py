@@ -4,6 +4,7 @@ Belongs here: reading and merging the lab's files, turning mistakes into plain w
 belong here: what a persona's sections mean (each layer's ``spec.py`` says that).
 """
 
-from lab.config.inventory import Inventory, find_root, load
+from lab.config.inventory import Inventory, find_root, lab_name, load
+from lab.config.uses import secret_uses
 
-__all__ = ["Inventory", "find_root", "load"]
+__all__ = ["Inventory", "find_root", "lab_name", "load", "secret_uses"]

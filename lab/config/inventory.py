@@ -42,6 +42,7 @@ class Inventory:
         lab: The tree of ``lab.yaml``.
         secrets: Where the values of its secrets come from.
         accepted: What may be on the machines undeclared.
+        commit: Which commit these files are, where whoever loaded them knows; ``None`` = ask git.
     """
 
     name: str
@@ -53,12 +54,13 @@ class Inventory:
     lab: Node | None = field(repr=False, default=None)
     secrets: Secrets = field(repr=False, default_factory=NoSecrets)
 
+    accepted: tuple[Acceptance, ...] = ()
+    commit: str | None = None
+
     @property
     def context(self) -> dict[str, Any]:
         """For validating a spec that the ledger holds: its secrets keep their way to the value."""
         return {"secrets": self.secrets}
-
-    accepted: tuple[Acceptance, ...] = ()
 
 
 def find_root(start: Path) -> Path:
@@ -68,6 +70,13 @@ def find_root(start: Path) -> Path:
         if (folder / "lab.yaml").exists():
             return folder
     raise ConfigError([Problem("lab.yaml", f"not found in {start} or any folder above it")])
+
+
+def lab_name(root: Path) -> str:
+    """What ``lab.yaml`` calls the lab; ``""`` where it cannot be read (loading says why)."""
+    node, _ = read(root / "lab.yaml", "lab.yaml")
+    name = node.get("name") if node is not None else None
+    return str(name.value) if name is not None and NAME.match(str(name.value)) else ""
 
 
 def load(root: Path, layers: Sequence[Layer], secrets: Secrets | None = None) -> Inventory:
@@ -94,7 +103,7 @@ class _Loading:
         self.broken: set[str] = set()  # persona files that are there and say nothing
         self.purposes: dict[str, str] = {}
         self._resolved: dict[str, Node | None] = {}
-        self._settings: dict[int, Persona] = {}
+        self._settings: dict[int, Persona | None] = {}
         self._parts: dict[tuple[Any, ...], tuple[Part, ...] | None] = {}
         self._kept: list[Node] = []  # keeps nodes alive whose id() is a cache key
 
@@ -114,6 +123,7 @@ class _Loading:
         self.problems += waiting_problems(hosts, documents, [name for name, _, _ in declared])
         self.problems += host_problems(hosts, documents, self.layers)
         fine = self._accepted([name for name, _, _ in declared])
+        self.problems += self.secrets.problems()
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_order))
         assert entry is not None  # noqa: S101 (its absence is a problem)
@@ -257,6 +267,8 @@ class _Loading:
         if parts is None:
             return None
         settings = self._settings_of(persona)
+        if settings is None:
+            return None
         host = Host(
             name=name,
             persona=said.persona,
@@ -276,13 +288,16 @@ class _Loading:
         )
         return host, document
 
-    def _settings_of(self, persona: Node) -> Persona:
-        known = self._settings.get(id(persona))
-        if known is None:
+    def _settings_of(self, persona: Node) -> Persona | None:
+        """The engine's own keys of a persona; ``None`` where reading its file told of a mistake."""
+        if id(persona) not in self._settings:
             own = {k: v.plain() for k, v in persona.value.items() if k in PERSONA_KEYS}
-            known = Persona.model_validate(own, context=self.context)
-            self._settings[id(persona)] = known
-        return known
+            try:
+                settings = Persona.model_validate(own, context=self.context)
+            except ValidationError:
+                settings = None
+            self._settings[id(persona)] = settings
+        return self._settings[id(persona)]
 
     def _check_address(self, address: str, node: Node) -> None:
         """An address or a name; which of them a machine can have, its layer says."""

@@ -23,7 +23,7 @@ from lab.engine.survey import SurveyReport, SurveyWalk, accepted
 from lab.engine.unused import plan_unused, prune_unused
 from lab.engine.walk import Walk
 from lab.journal import Journal, Owned, commit_of, locked
-from lab.layer import Driver, Layer, Target, Workspace
+from lab.layer import Described, Driver, Layer, Target, Workspace
 from lab.model.host import Host
 from lab.model.outcome import Failure, PartReport, RunReport
 from lab.model.plan import Change
@@ -92,7 +92,19 @@ class Engine:
         found, unused = accepted(hosts, seen, self.inventory.accepted)
         for host, things in found.items():
             self.journal.keep_score(host, score(things), sum(not t.accepted for t in things))
-        return SurveyReport(run.report(), found, unused)
+        absent = tuple(name for name, w in walks.items() if w.absent)
+        return SurveyReport(run.report(), found, absent, unused)
+
+    def describe(
+        self, host: Host, listen: events.Listener = events.ignore
+    ) -> tuple[RunReport, tuple[Described, ...]]:
+        """What a machine is like, layer by layer, as personas would declare it. Changes nothing."""
+        run = _Run(self, "adopt", [host], Options(len(self.layers) - 1), Approval(), listen)
+        walk = SurveyWalk(run, host)
+        with run.told():
+            walk.describe()
+            run.take({host.name: walk})
+        return run.report(), walk.described
 
     def converge(
         self,
@@ -187,7 +199,7 @@ class _Run:
         self._listen = listen
         self._handed: dict[str, dict[str, object]] = {}
         self._bugs: list[Exception] = []
-        self._digests = Digests()
+        self._digests = Digests(engine.layers)
         self._started = time.monotonic()
         self._lock = threading.RLock()
         self._emitting = threading.Lock()
@@ -205,7 +217,8 @@ class _Run:
         names = tuple(h.name for h in self.hosts)
         layers = tuple(layer.name for layer in self.layers[: self.options.stop + 1])
         if self._journal is not None:
-            commit = commit_of(self._engine.inventory.root)
+            declared = self._engine.inventory
+            commit = declared.commit or commit_of(declared.root)
             self._journal.begin_run(self.id, self.verb, names, commit)
         self.emit(events.RunStarted(time.time(), self.id, self.verb, names, layers))
         try:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lab.engine.record import Seen
 from lab.engine.walk import Item, Walk
-from lab.layer import Above, Layer, Surveying
+from lab.layer import Above, Described, Describing, Layer, Surveying, Target
 from lab.model.accepted import Acceptance
 from lab.model.host import Host
-from lab.model.outcome import ExitCode, Failure, Outcome, RunReport
+from lab.model.outcome import ExitCode, RunReport
 from lab.model.undeclared import Known, Undeclared, ordered, score
 
 
@@ -19,11 +20,13 @@ class SurveyReport:
     """What came of it: the run as any other, and for each host that was looked at what is there.
 
     Attributes:
+        absent: Hosts that do not exist yet.
         unused: Entries of ``accepted.yaml`` that match nothing on any host they are about.
     """
 
     run: RunReport
     found: Mapping[str, tuple[Undeclared, ...]]
+    absent: tuple[str, ...] = ()
     unused: tuple[Acceptance, ...] = ()
 
     @property
@@ -46,13 +49,39 @@ class SurveyReport:
 
 @dataclass(slots=True)
 class SurveyWalk(Walk):
-    """One host, looked at as a whole. ``found`` is what is there undeclared."""
+    """One host, looked at as a whole.
+
+    ``found`` is what is there undeclared; with ``absent`` there is no machine to look at yet.
+    """
 
     found: tuple[Undeclared, ...] = ()
+    described: tuple[Described, ...] = ()
     looked: bool = field(default=False, init=False)
+    absent: bool = field(default=False, init=False)
 
     def survey(self) -> None:
         """Ask every driver that can tell; of the layers that cannot, what they hand up."""
+
+        def ask(driver: object, target: Target[Any, Any], known: Known) -> bool:
+            if not isinstance(driver, Surveying):
+                return False
+            self.found += driver.survey(target, known)
+            return True
+
+        self._each(ask)
+
+    def describe(self) -> None:
+        """Let every driver that can write down what the machine is like."""
+
+        def ask(driver: object, target: Target[Any, Any], known: Known) -> bool:
+            if not isinstance(driver, Describing):
+                return False
+            self.described += (driver.describe(target, known),)
+            return True
+
+        self._each(ask)
+
+    def _each(self, ask: Callable[[object, Target[Any, Any], Known], bool]) -> None:
         layers = self.run.layers
         known = frozenset(
             thing
@@ -61,35 +90,34 @@ class SurveyWalk(Walk):
             for thing in layer.known(self.host, part)
         )
 
-        def look(layer: Layer, item: Item, seen: Seen) -> Above:
-            self._ask(layer, item, seen, known)
+        def step(layer: Layer, item: Item, seen: Seen) -> Above:
+            driver = self.run.driver(layer, item.part.driver)
+            target = self._target(layer, item)
+            if ask(driver, target, known):
+                self.looked = True
+            else:
+                self._pass(layer, item, target, seen)
             return Above.AS_IS
 
         for layer in layers:
             part = layer.surveyor(layer, self.host)
             # who has no part on a host is asked only where somebody looks at that host at all
-            if part is not None and (self.host.parts.get(layer.name) or self.looked):
-                self._guard(layer, Item(part), look)
+            mine = self.host.parts.get(layer.name) or self.looked
+            if part is not None and mine and not self.absent:
+                self._guard(layer, Item(part), step)
 
-    def _ask(self, layer: Layer, item: Item, seen: Seen, known: Known) -> None:
-        driver: object = self.run.driver(layer, item.part.driver)
-        target = self._target(layer, item)
-        if isinstance(driver, Surveying):
-            self.found += driver.survey(target, known)
-            self.looked = True
-            return
+    def _pass(self, layer: Layer, item: Item, target: Target[Any, Any], seen: Seen) -> None:
+        """Take along what a layer hands up to those above it."""
         plan, observed = self._look(layer, item, target)
         prediction = layer.predict(target, observed, plan)
-        handed = dict(prediction.outputs)
+        handed = prediction.outputs.model_dump()
         self.handed.update(handed)
         if "address" not in handed:
             return  # what is wrong below a machine that runs is no reason not to look at it
         if plan.blockers:
             seen.block(plan)
-        elif prediction.above is not Above.AS_IS and handed.get("port") is None:
-            seen.outcome = Outcome.BLOCKED
-            what = f"{self.host.name} does not exist yet."
-            seen.failure = Failure("Absent", what, f"lab converge host={self.host.name}")
+        else:
+            self.absent = prediction.above is not Above.AS_IS and handed.get("port") is None
 
 
 def accepted(

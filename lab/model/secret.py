@@ -8,7 +8,7 @@ pickles a secret gets its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Protocol
 
@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from lab.errors import LabError
+from lab.errors import LabError, Problem
 
 _RECORDED = re.compile(r"^\(secret ([^()]+)\)$")
 _INIT = "lab secrets init"
@@ -52,6 +52,10 @@ class Secrets(Protocol):
         """Why the name cannot be used, for the place where it stands; needs no key."""
         ...
 
+    def problems(self) -> Sequence[Problem]:
+        """What is wrong with the secrets' own files, as far as they were looked at."""
+        ...
+
 
 class NoSecrets:
     """A lab without any."""
@@ -67,6 +71,10 @@ class NoSecrets:
     def problem(self, name: str) -> str | None:
         """Every name is one too many."""
         return f"there is no secret {name!r}, this lab has none yet; try: {_INIT}"
+
+    def problems(self) -> Sequence[Problem]:
+        """No files, no mistakes."""
+        return ()
 
 
 class Secret:
@@ -149,12 +157,7 @@ TextOrSecret = Annotated[
     BeforeValidator(named),
     WithJsonSchema({"type": "string", "description": "text, or !secret and a name"}),
 ]
-"""A field that may be one: ``content: !secret wifi_config``. Take it with :func:`text_of`."""
-
-
-def text_of(value: str | Secret) -> str:
-    """The text itself, or the value of the secret. Raises LabError where that is not to be had."""
-    return value.reveal() if isinstance(value, Secret) else value
+"""A field that may be one: ``content: !secret wifi_config``."""
 
 
 def with_secrets(value: Any, info: ValidationInfo) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -98,7 +99,8 @@ def private_folder(path: Path) -> None:
 
 def replace(path: Path, content: bytes) -> None:
     """Write a private file, whole or not at all, also across a power cut."""
-    new = path.with_name(f".{path.name}.new")
+    # several hosts of a run may write the same one at once
+    new = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -201,9 +201,7 @@ class Existing(_Declared):
     identity_file: str | None = Field(
         default=None, description="a private key on this machine; left out: as ssh itself finds one"
     )
-    sudo_password: SecretText | None = Field(
-        default=None, exclude=True, description="where sudo asks for one"
-    )
+    sudo_password: SecretText | None = Field(default=None, description="where sudo asks for one")
 
     @field_validator("user")
     @classmethod

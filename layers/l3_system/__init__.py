@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from layers.l3_system.drivers.ansible.driver import AnsibleDriver
     from layers.l3_system.drivers.memory import MemoryDriver
     from layers.l3_system.drivers.native import NativeDriver
+    from layers.l3_system.drivers.pyinfra.driver import PyinfraDriver
 
 
 def _native(workspace: Workspace) -> NativeDriver:
@@ -24,6 +25,12 @@ def _memory(workspace: Workspace) -> MemoryDriver:
     from layers.l3_system.drivers.memory import MemoryDriver  # noqa: PLC0415 (same)
 
     return MemoryDriver(workspace)
+
+
+def _pyinfra(workspace: Workspace) -> PyinfraDriver:
+    from layers.l3_system.drivers.pyinfra.driver import PyinfraDriver  # noqa: PLC0415 (same)
+
+    return PyinfraDriver(workspace)
 
 
 def _ansible(workspace: Workspace) -> AnsibleDriver:
@@ -44,8 +51,9 @@ LAYER = Layer(
     plan=planner.plan,
     predict=planner.predict,
     outputs=planner.outputs,
-    drivers={"native": _native, "ansible": _ansible, "memory": _memory},
+    drivers={"native": _native, "ansible": _ansible, "pyinfra": _pyinfra, "memory": _memory},
     fresh=planner.fresh,
     check=planner.check,
+    takes_vars=True,
     stacked=True,
 )

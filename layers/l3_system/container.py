@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+
+from layers.l3_system.spec import Spec
 
 # Each container has these for itself (ipc, network and UTS namespaces).
 _OWN = re.compile(r"net\.|fs\.mqueue\.|kernel\.(hostname|domainname|sem|msg|shm)")
 
 
-def own(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections as a container can have them: its disks are mounted from outside."""
-    settings: Mapping[str, str] = declared["sysctl"]
-    kept = {key: value for key, value in settings.items() if _OWN.match(key)}
-    left_out = tuple(key for key in settings if key not in kept)
-    return {**declared, "sysctl": kept, "filesystems": {}, "left_out": left_out}
+def own(spec: Spec) -> Spec:
+    """What of it a container can have: its disks are mounted from outside."""
+    kept = {key: value for key, value in spec.sysctl.items() if _OWN.match(key)}
+    left_out = tuple(key for key in spec.sysctl if key not in kept)
+    return spec.model_copy(update={"sysctl": kept, "filesystems": {}, "left_out": left_out})
 
 
 def note(host: str, left_out: tuple[str, ...]) -> tuple[str, ...]:

@@ -90,7 +90,8 @@ def _objects(text: str) -> tuple[Mapping[str, Any], ...]:
     value = json.loads(text) if text.strip() else []
     if isinstance(value, dict):
         value = value.get("Volumes") or []
-    return tuple(v for v in value if isinstance(v, dict))
+    found = value if isinstance(value, list) else []
+    return tuple(v for v in found if isinstance(v, dict))
 
 
 def undeclared(engine: Engine, workloads: Collection[str]) -> tuple[Undeclared, ...]:
@@ -104,6 +105,23 @@ def undeclared(engine: Engine, workloads: Collection[str]) -> tuple[Undeclared, 
             *_images(engine.images, mine),
         ]
     )
+
+
+def projects(engine: Engine) -> tuple[tuple[str, str], ...]:
+    """What runs: each Compose project with where its file lies, each container of none."""
+    found: dict[str, str] = {}
+    for container in engine.containers:
+        project = _project(container)
+        if not project:
+            found[f"container {_name(container)}"] = "it belongs to no Compose project"
+            continue
+        files = _labels(container).get("com.docker.compose.project.config_files", "")
+        where = files or "nobody knows where"
+        found[f"Compose project {project}"] = (
+            f"its file is {where}: copy it beside the persona, declare it under workloads, "
+            "then converge with --adopt"
+        )
+    return tuple(sorted(found.items()))
 
 
 def _containers(

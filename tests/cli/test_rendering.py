@@ -12,8 +12,9 @@ from rich.cells import cell_len
 from lab.cli.failures import error_lines, problem_lines
 from lab.cli.text import tables
 from lab.cli.text.board import Board
+from lab.cli.text.entropy import adopted_lines, entropy_lines
 from lab.cli.text.look import ASCII, Look, Signs
-from lab.cli.text.plans import plan_lines
+from lab.cli.text.plans import change_lines, plan_lines
 from lab.cli.text.reports import report_lines
 from lab.errors import ConfigError, DriverError, Problem
 from lab.model.plan import Action, Change, FieldDiff
@@ -96,6 +97,20 @@ def test_tables(look, scene):
         ("a", None, "b.yaml:1:1"),
     ]
     compare("show", tables.shown_lines(rows, look), look)
+
+
+def test_what_is_undeclared(look, scene):
+    report = scene.surveyed()
+    compare("entropy", entropy_lines(report, look), look)
+    compare("entropy-all", entropy_lines(report, look, everything=True), look)
+    scored = [replace(scene.statuses()[0], entropy=31, surveyed=1.0), *scene.statuses()[1:]]
+    compare("status-scored", tables.status_lines(scored, look, NOW, scene.TITLES), look)
+
+
+def test_what_was_adopted(look, scene):
+    compare("adopted", adopted_lines(scene.adopted(), look, scene.TITLES), look)
+    dry = replace(scene.adopted(), plan=None)
+    compare("adopted-dry", adopted_lines(dry, look, scene.TITLES), look)
 
 
 def test_status_of_many_hosts_names_only_those_behind(look, scene):
@@ -212,3 +227,11 @@ def test_ten_thousand_different_plans_are_cut_short(scene):
     assert lines[1].plain.startswith("  -/+ db1: root disk")
     assert len(lines) < 300
     assert "9,961 more hosts" in "\n".join(t.plain for t in lines)
+
+
+def test_a_plan_says_what_reverts_by_itself(look):
+    change = Change(Action.UPDATE, "file /etc/ssh/sshd_config", disconnects=True, guarded=True)
+    lines = [text.plain.strip() for text in change_lines(change, look)]
+    assert "guarded: reverts by itself if it cuts us off" in lines
+    plain = change_lines(replace(change, guarded=False), look)
+    assert "guarded" not in "".join(text.plain for text in plain)

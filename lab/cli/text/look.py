@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from lab.masking import mask
+
 Piece = str | tuple[str, str] | Text
 
 _CONTROL = re.compile(
@@ -66,8 +68,9 @@ class Look:
 def clean(text: str) -> str:
     """User or remote text without the characters that steer a terminal or reorder a line.
 
-    A tab becomes spaces; every other one is shown as its escape sequence.
+    A tab becomes spaces; every other one is shown as its escape sequence. Secrets are masked.
     """
+    text = mask(text)
     if text.isascii() and text.isprintable():
         return text
     return _CONTROL.sub(_escaped, text.replace("\t", "    "))
@@ -92,7 +95,11 @@ def line(*pieces: Piece) -> Text:
 
 
 def fit(text: str, width: int, more: str = "…") -> str:
-    """The text in at most ``width`` cells, its end replaced by ``more`` where it is longer."""
+    """The text in at most ``width`` cells, its end replaced by ``more`` where it is longer.
+
+    Secrets are masked first: half of one would not be found any more.
+    """
+    text = mask(text)
     if cell_len(text) <= width:
         return text
     if width <= cell_len(more):
@@ -127,7 +134,7 @@ def prose(text: str, look: Look, indent: int, style: str = "", first: str = "") 
 
 def clean_lines(text: str) -> list[str]:
     """The lines of a text, each neutralised."""
-    return [clean(part) for part in text.splitlines()] or [""]
+    return [clean(part) for part in mask(text).splitlines()] or [""]
 
 
 def show_seconds(seconds: float) -> str:

@@ -59,6 +59,7 @@ def _endpoint(target: Target[Spec, Inputs], existing: Existing) -> Endpoint:
         user=existing.user,
         host_key=existing.host_key,
         identity_file=handed.identity_file,
+        sudo_password=existing.sudo_password,
     )
 
 

@@ -13,6 +13,7 @@ from lab.errors import DeadlineExceeded, DriverError, Reverted, TransportError
 from lab.layer import Report, Workspace
 from lab.model.plan import Change
 from layers.l3_system.kinds import guard
+from layers.l3_system.kinds.guard_live import whole
 from layers.l3_system.kinds.kind import Step
 from layers.l3_system.kinds.lifeline import Lifeline
 from layers.l3_system.kinds.script import sections
@@ -20,6 +21,7 @@ from layers.l3_system.kinds.script import sections
 _ATTEMPT = 15.0
 _PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 _OVER = 2.0
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,11 @@ class Trial:
             DriverError: nothing was changed (it could not be armed), or a step failed (what was
                 done was put back), or the host did not come back.
         """
-        names = ", ".join(change.what for step in steps for change in step.changes)
+        names = _names([change for step in steps for change in step.changes])
+        steps = whole(steps, line)
         self._arm(line, names)
         faults.point("l3.guard.after_arm")
-        failure = self._apply(steps, line, names)
+        failure = self._apply(steps, names)
         faults.point("l3.guard.before_confirm")
         pool = self._workspace.resource(shell.shells)
         fresh = pool.anew(self._endpoint)
@@ -82,12 +85,12 @@ class Trial:
             hint="nothing was changed; then the same command again",
         )
 
-    def _apply(self, steps: Sequence[Step], line: Lifeline, names: str) -> DriverError | None:
+    def _apply(self, steps: Sequence[Step], names: str) -> DriverError | None:
         """Carry the steps out; what failed is told, and is not confirmed.
 
         A connection that breaks proves nothing yet: the host goes on without it.
         """
-        script, stdin = guard.trying(self._nonce, steps, line)
+        script, stdin = guard.trying(self._nonce, steps)
         self._report(f"tries {names}")
         pool = self._workspace.resource(shell.shells)
         try:
@@ -99,9 +102,8 @@ class Trial:
         if reply.status == 0:
             return None
         finished = sum(name == "done" for name, _ in sections(self._nonce, reply.stdout))
-        what = f"make {names} live"
-        if finished < len(steps):
-            what = f"apply {_names(steps[finished].changes)}"
+        broken = steps[min(finished, len(steps) - 1)].changes
+        what = f"apply {_names(broken)}" if broken else f"make {names} live"
         cause = reply.lines[-1].strip().rstrip(".") if reply.lines else f"status {reply.status}"
         return DriverError(
             f"Unable to {what} on {self._endpoint.name}: {cause}. "
@@ -183,4 +185,6 @@ class Trial:
 
 
 def _names(changes: Sequence[Change]) -> str:
-    return ", ".join(change.what for change in changes)
+    shown = ", ".join(change.what for change in changes[:_NAMED])
+    more = len(changes) - _NAMED
+    return shown if more <= 0 else f"{shown} and {more} more"

@@ -6,16 +6,17 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lab.clients import shell
-from lab.errors import DriverError, Locked, TransportError
-from lab.layer import Target, Workspace
+from lab.errors import DriverError, Locked
+from lab.layer import Described, Target, Workspace
 from lab.model.plan import Action, Change
 from lab.model.undeclared import Known, Undeclared
-from layers.l3_system.drivers import surveys
+from layers.l3_system.drivers import reach, surveys
 from layers.l3_system.drivers.guarded import Trial
 from layers.l3_system.kinds import guard
-from layers.l3_system.kinds.kind import Kind, Section, Step
+from layers.l3_system.kinds.kind import Kind, LooksAgain, Section, Step, Wanted, name_of
 from layers.l3_system.kinds.lifeline import lifeline
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.kinds.script import applying, ledger, probing, sections
@@ -31,6 +32,8 @@ _VERBS = {
 }
 _OBSERVE_DEADLINE = 120.0
 _LONGEST_TRIAL = 300.0
+_PATIENCE = 900.0  # seconds that another program may keep its lock; security updates take minutes
+_POLL = 1.0
 _NOTHING = "the answer of the host is cut short"
 
 
@@ -51,18 +54,18 @@ class NativeDriver:
         everything = wanted(target)
         target.report("looks at the system")
         ends = time.monotonic() + _LONGEST_TRIAL
-        while (found := self._look(target, everything)).get("guard"):
+        while (found := self._look(target, everything, KINDS)).get("guard"):
             self._await_trial(target, found["guard"][-1], ends)
         owned = ledger([line for part in found.get("ledger", ()) for line in part.lines])
         things = {kind.NAME: kind.parse(found.get(kind.NAME, ())) for kind in KINDS}
         return Observed(things=things, owned=owned)
 
     def _look(
-        self, target: Target[Spec, Inputs], everything: Everything
+        self, target: Target[Spec, Inputs], everything: Everything, kinds: Sequence[Kind]
     ) -> dict[str, list[Section]]:
-        """The answers to all probes, by their kind."""
+        """The parts of the answer, by kind; ``ledger`` and ``guard`` too."""
         nonce = secrets.token_hex(12)
-        probes = [guard.PROBE, *(kind.probe(everything[kind.NAME]) for kind in KINDS)]
+        probes = [guard.PROBE, *(kind.probe(everything[kind.NAME]) for kind in kinds)]
         script = probing(nonce, probes)
         reply = self._shell(target).run(
             script, doing="look at the system", deadline=_OBSERVE_DEADLINE, check=False
@@ -70,6 +73,12 @@ class NativeDriver:
         found: dict[str, list[Section]] = {}
         for name, section in sections(nonce, reply.stdout):
             found.setdefault(name, []).append(section)
+        if "lacks" in found:
+            lacks = ", ".join(section.words[0] for section in found["lacks"])
+            raise DriverError(
+                f"Unable to look at the system on {target.host.name}: it has no {lacks}.",
+                hint="install coreutils, grep, sed and awk there, or busybox",
+            )
         if "end" not in found:
             lines = reply.lines
             raise DriverError(
@@ -95,6 +104,10 @@ class NativeDriver:
     def survey(self, target: Target[Spec, Inputs], known: Known) -> tuple[Undeclared, ...]:
         """Everything on the machine that no file of the lab speaks of, in one round trip."""
         return surveys.survey(self._shell(target), target, known)
+
+    def describe(self, target: Target[Spec, Inputs], known: Known) -> Described:
+        """The machine as a persona would declare it."""
+        return surveys.describe(self._shell(target), target, known)
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Carry out one change."""
@@ -131,12 +144,12 @@ class NativeDriver:
         steps = [
             step
             for name, group in itertools.groupby(changes, key=_kind_of)
-            for step in _BY_NAME[name].steps(tuple(group), everything[name])
+            for step in self._steps(target, everything, name, tuple(group))
         ]
         for change in changes:
             started(change)
         window = target.spec.guard.window
-        trial = Trial(self._workspace, self._endpoint(target), target.report, window)
+        trial = Trial(self._workspace, reach.endpoint(target), target.report, window)
         trial.run(steps, lifeline(changes, login(target)))
         for change in changes:
             done(change)
@@ -151,8 +164,25 @@ class NativeDriver:
     ) -> None:
         for name, group in itertools.groupby(changes, key=_kind_of):
             self._workspace.check()
-            steps = _BY_NAME[name].steps(tuple(group), everything[name])
+            steps = self._steps(target, everything, name, tuple(group))
             self._run(target, steps, started, done)
+
+    def _steps(
+        self,
+        target: Target[Spec, Inputs],
+        everything: Everything,
+        name: str,
+        changes: tuple[Change, ...],
+    ) -> list[Step]:
+        """How one kind carries its changes out; some must see what is there by now."""
+        kind, things = _BY_NAME[name], everything[name]
+        if isinstance(kind, LooksAgain):
+            found = kind.parse(self._look(target, everything, [kind]).get(name, ()))
+            things = {
+                n: replace(things.get(n, Wanted({})), found=found.get(n))
+                for n in map(name_of, changes)
+            }
+        return kind.steps(changes, things)
 
     def _run(
         self,
@@ -162,6 +192,7 @@ class NativeDriver:
         done: Callable[[Change], None],
     ) -> None:
         """Run the steps of one kind as one script; tell of each as far as it got."""
+        self._wait(target, steps)
         nonce = secrets.token_hex(12)
         script, stdin = applying(nonce, steps)
         for change in steps[0].changes:
@@ -191,25 +222,27 @@ class NativeDriver:
                 lines=lines,
             )
 
-    def _shell(self, target: Target[Spec, Inputs]) -> shell.Shell:
-        return self._workspace.resource(shell.shells).to(self._endpoint(target))
+    def _wait(self, target: Target[Spec, Inputs], steps: Sequence[Step]) -> None:
+        """Until nobody holds what the steps need, saying who does."""
+        ready = "\n".join({step.ready: None for step in steps if step.ready})
+        doing, began = _doing(_together(steps)), time.monotonic()
+        while ready:
+            reply = self._shell(target).run(ready, doing=doing, check=False)
+            holder = reply.text.strip()
+            if not holder:
+                return
+            if time.monotonic() - began > _PATIENCE:
+                raise DriverError(
+                    f"Unable to {doing} on {target.host.name}: {holder} keeps its lock"
+                    f" for more than {_PATIENCE / 60:.0f} minutes.",
+                    hint=f"look at it with: lab ssh {target.host.name}",
+                )
+            target.report(f"waits for {holder}")
+            self._workspace.cancelled.wait(_POLL)
+            self._workspace.check()
 
-    def _endpoint(self, target: Target[Spec, Inputs]) -> shell.Endpoint:
-        inputs, name = target.inputs, target.host.name
-        if inputs.address is None:
-            raise TransportError(
-                f"Unable to reach {name}: it has no address yet.", hint=f"lab converge host={name}"
-            )
-        return shell.Endpoint(
-            name=name,
-            kind=inputs.connection,
-            address=inputs.address,
-            port=inputs.port or 22,
-            user=inputs.user or "",
-            host_key=inputs.host_key,
-            identity_file=inputs.identity_file,
-            sudo_password=inputs.sudo_password,
-        )
+    def _shell(self, target: Target[Spec, Inputs]) -> shell.Shell:
+        return self._workspace.resource(shell.shells).to(reach.endpoint(target))
 
 
 def _kind_of(change: Change) -> str:
@@ -221,11 +254,13 @@ def _together(steps: Sequence[Step]) -> Step:
 
 
 def _doing(step: Step) -> str:
-    """``"make package curl, jq"``: the first change's verb and all the names."""
-    first = step.changes[0]
-    kind = first.what.split(" ", 1)[0]
-    names = ", ".join(change.what.split(" ", 1)[1] for change in step.changes)
-    verb = (
-        "install" if kind == "package" and first.action is Action.CREATE else _VERBS[first.action]
-    )
+    """``"install package curl, jq"``: what all changes have in common, and their names."""
+    kind = step.changes[0].what.split(" ", 1)[0]
+    # what is gone already is only forgotten: nothing to talk about
+    told = [c for c in step.changes if c.fields or c.action is not Action.DELETE] or step.changes
+    names = ", ".join(change.what.split(" ", 1)[1] for change in told)
+    actions = {change.action for change in told}
+    verb = _VERBS[actions.pop()] if len(actions) == 1 else "change"
+    if kind == "package" and verb == "make":
+        verb = "install"
     return f"{verb} {kind} {names}"

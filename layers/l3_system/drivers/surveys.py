@@ -7,11 +7,11 @@ from pathlib import Path
 
 from lab.clients.shell import Shell
 from lab.errors import DriverError
-from lab.layer import Target
+from lab.layer import Described, Target
 from lab.model.undeclared import Known, Sort, Undeclared
 from layers.l3_system.planner import wanted
 from layers.l3_system.spec import Inputs, Spec
-from layers.l3_system.survey import facts, judging, script
+from layers.l3_system.survey import describing, facts, judging, script
 from layers.l3_system.survey.keys import key_of
 
 SystemTarget = Target[Spec, Inputs]
@@ -21,6 +21,21 @@ _DOING = "look at the whole machine"
 def survey(shell: Shell, target: SystemTarget, known: Known) -> tuple[Undeclared, ...]:
     """One round trip, about a second; raises what the shell raises."""
     return judging.undeclared(look(shell, target, known), declared(target, known))
+
+
+def describe(shell: Shell, target: SystemTarget, known: Known) -> Described:
+    """The machine as a persona would declare it: two round trips."""
+    found, lab = look(shell, target, known), declared(target, known)
+    wanted_files = describing.paths(found, lab)
+    nonce = secrets.token_hex(12)
+    target.report(f"reads {len(wanted_files)} files")
+    reply = shell.run(
+        describing.fetching(nonce, wanted_files),
+        doing="read the files that differ",
+        deadline=script.DEADLINE,
+    )
+    kept = describing.fetched(nonce, reply.stdout)
+    return describing.described(found, kept, lab, target.host.name)
 
 
 def look(shell: Shell, target: SystemTarget, known: Known) -> facts.Facts:

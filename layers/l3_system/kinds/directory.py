@@ -29,7 +29,7 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the 
     """Declared directories."""
     return {
         path: Wanted({"mode": d.mode, "owner": d.owner, "group": d.group})
-        for path, d in spec.directories.items()
+        for path, d in sorted(spec.directories.items(), key=lambda item: item[0].count("/"))
     }
 
 
@@ -49,10 +49,14 @@ def stats(lines: Sequence[str]) -> list[tuple[str, Thing]]:
     for line in lines:
         mode, permissions, owner, group, changed, size, path = line.split("\t", 6)
         fields = {"mode": permissions.rjust(4, "0"), "owner": owner, "group": group}
-        kind = _KINDS.get(int(mode, 16) & 0xF000, "special")
-        facts = {"kind": kind, "changed": int(changed), "size": int(size)}
+        facts = {"kind": kind_of(mode), "changed": int(changed), "size": int(size)}
         out.append((path, Thing(fields=fields, facts=facts)))
     return out
+
+
+def kind_of(mode: str) -> str:
+    """``"file"``, ``"directory"``, ``"symlink"`` or ``"special"`` from stat's ``%f``."""
+    return _KINDS.get(int(mode, 16) & 0xF000, "special")
 
 
 def compare(name: str, view: View) -> Change | Blocker | None:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from lab.model.plan import Action, Blocker, Change, FieldDiff
+from lab.model.secret import Secret
 from layers.l3_system.kinds import template
 from layers.l3_system.kinds.directory import STAT, stats
 from layers.l3_system.kinds.kind import (
@@ -19,55 +20,55 @@ from layers.l3_system.kinds.kind import (
     operands,
     pruned,
     quote,
+    with_reload,
 )
-from layers.l3_system.spec import FileSpec, Spec, Thing
+from layers.l3_system.spec import Spec, Thing
+from layers.l3_system.spec.files import Origin
 
 NAME = "file"
 _SHOWN = 65536  # bytes of a changed file that travel, so that the plan can show what differs
-
-_KEEP = """old=$lib/originals$1
-if [ -z "$(how "file $1")" ]; then
-  if [ -e "$1" ] || [ -L "$1" ]; then
-    mkdir -p -m 700 $lib/originals; mkdir -p "${old%/*}"
-    rm -rf "$old"; cp -a "$1" "$old"; own "file $1" found
-  else own "file $1" made; fi
-fi
-"""
 
 
 def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:
     """Declared files; a template that does not render raises ValueError."""
     out = {}
     for path, file in spec.files.items():
-        content = _content(file, place)
+        content, secret = content_of(file, place)
         fields = {
             "content": template.digest(content),
             "mode": file.mode,
             "owner": file.owner,
             "group": file.group,
         }
-        out[path] = Wanted(fields, content=content)
+        out[path] = Wanted(fields, content=content, secret=secret, check=file.validate_with or "")
     return out
 
 
-def _content(file: FileSpec, place: Place) -> bytes:
-    if file.template is not None:
-        return template.render(file.template.text, place).encode()
-    if file.source is not None:
-        return file.source.content
-    return (file.content or "").encode()
+def content_of(origin: Origin, place: Place, *, reveal: bool = True) -> tuple[bytes, bool]:
+    """The bytes, and whether they hold a secret; without ``reveal`` only its name stands there."""
+    if origin.template is not None:
+        text = origin.template.text
+        shown = template.revealed(text, place) if reveal else (template.render(text, place), False)
+        return shown[0].encode(), shown[1]
+    if origin.source is not None:
+        return origin.source.content, False
+    if isinstance(origin.content, Secret):
+        return (origin.content.reveal() if reveal else str(origin.content)).encode(), True
+    return (origin.content or "").encode(), False
 
 
 def probe(wanted: Mapping[str, Wanted]) -> str:
     """One stat, one sha256sum; the text only of files whose digest is not the wanted one."""
     same = "\n".join(f"{w.fields['content']}  {path}" for path, w in wanted.items())
+    secret = "\n".join(path for path, w in wanted.items() if w.secret)
     return (
         f"{operands(NAME, wanted)}\n"
         "if [ $# != 0 ]; then\n"
         f'  mark file stat; {STAT} -- "$@" 2>/dev/null\n'
         '  mark file digest; d=$(sha256sum -- "$@" 2>/dev/null); printf "%s\\n" "$d"\n'
-        f"  w={quote(same)}\n"
+        f"  w={quote(same)}; h={quote(secret)}\n"
         '  while IFS= read -r l; do case "$nl$w$nl" in *"$nl$l$nl"*) ;; *) p=${l#*  }\n'
+        '    case "$nl$h$nl" in *"$nl$p$nl"*) continue ;; esac\n'
         f'    [ ! -f "$p" ] || {{ mark file text "$p"; head -c {_SHOWN} -- "$p"; }} ;; esac\n'
         "  done <<EOT\n$d\nEOT\nfi"
     )
@@ -106,7 +107,9 @@ def compare(name: str, view: View) -> Change | Blocker | None:
         return Blocker(f"file {name}", "a directory is in its place", f"move {name} away")
     before = found.fields if found else {}
     diffs = [
-        FieldDiff(f, before.get(f), v, text=_diff(name, wanted, found) if f == "content" else "")
+        FieldDiff(f, before.get(f), v)
+        if f != "content"
+        else FieldDiff(f, before.get(f), v, text=_diff(name, wanted, found), secret=wanted.secret)
         for f, v in wanted.fields.items()
         if before.get(f) != v
     ]
@@ -121,8 +124,13 @@ def compare(name: str, view: View) -> Change | Blocker | None:
 def _diff(path: str, wanted: Wanted, found: Thing | None) -> str:
     before = found.facts.get("text") if found else ""
     after = _text(wanted.content, len(wanted.content))
-    if before is None or after is None:
+    if before is None or after is None or wanted.secret:
         return ""
+    return text_diff(path, before, after)
+
+
+def text_diff(path: str, before: str, after: str) -> str:
+    """What changes in a file, as a unified diff."""
     lines = difflib.unified_diff(
         before.splitlines(), after.splitlines(), f"{path} (there)", f"{path} (wanted)", lineterm=""
     )
@@ -142,27 +150,37 @@ def prune(name: str, view: View) -> Change:
 
 def steps(changes: Sequence[Change], wanted: Mapping[str, Wanted]) -> list[Step]:
     """One a file; the content comes on standard input."""
-    return [_step(change, wanted.get(name_of(change))) for change in changes]
+    return with_reload([_step(change, wanted.get(name_of(change))) for change in changes])
 
 
 def _step(change: Change, wanted: Wanted | None) -> Step:
     path, thing = quote(name_of(change)), quote(change.what)
     if wanted is None:
-        gone = f"rm -f {path}"
-        if change.action is Action.UPDATE:
-            back = f"$lib/originals{path}"
-            gone = f"[ ! -e {back} ] && [ ! -L {back} ] || mv -f {back} {path}"
+        gone = f"restore {path}" if change.action is Action.UPDATE else f"rm -f {path}"
         return Step((change,), f"{gone}\ndisown {thing}")
     mode, owner, group = (str(wanted.fields[f]) for f in ("mode", "owner", "group"))
-    lines = [f"set -- {path}", _KEEP.rstrip()]
-    content = b""
-    if {d.field for d in change.fields} & {"content", "kind"}:
-        content = wanted.content
-        lines += [
-            'new=$1.strata-new; mkdir -p "${1%/*}/"; rm -f "$new"',
-            f'( umask 077; take "$new" {len(content)} )',
-            f'chown {quote(f"{owner}:{group}")} "$new"; chmod {mode} "$new"; mv -f "$new" "$1"',
-        ]
-    else:
-        lines.append(f'chown {quote(f"{owner}:{group}")} "$1"; chmod {mode} "$1"')
-    return Step((change,), "\n".join(lines), content)
+    account, keep = quote(f"{owner}:{group}"), f"keep {thing} {path}"
+    if not {d.field for d in change.fields} & {"content", "kind"}:
+        return Step((change,), f"{keep}\nchown {account} {path}; chmod {mode} {path}")
+    lines = [
+        f"beside {path}",
+        f'( umask 077; set -C; take "$new" {len(wanted.content)} )',
+        f'chown {account} "$new"; chmod {mode} "$new"',
+        *([_checked(name_of(change), wanted.check)] if wanted.check else []),
+        keep,
+        f"place {path} {account} {mode}",
+    ]
+    return Step((change,), "\n".join(lines), wanted.content)
+
+
+def _checked(path: str, command: str) -> str:
+    """The cause is the line that tells of an error, else the last; all lines stand above it."""
+    run = command.replace("%s", quote(f"{path}.strata-new"))
+    return (
+        f"said=$( ( {run} ) </dev/null 2>&1 ) || {{ status=$?\n"
+        "  printf '%s\\n' \"$said\"; all=$said\n"
+        "  said=$(printf '%s\\n' \"$all\" | grep -i -m 1 -e error) ||\n"
+        "    said=$(printf '%s\\n' \"$all\" | grep . | tail -n 1) || :\n"
+        f"  printf '%s refuses it, and nothing was changed: %s\\n' {quote(command)} "
+        '"${said:-status $status}"; exit 1; }'
+    )

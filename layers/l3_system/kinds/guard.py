@@ -35,6 +35,7 @@ fi"""
 """A fragment for observing: tells of a guard of this boot, and the seconds it has left."""
 
 _ARM = """umask 077
+for c in find setsid sort tar; do command -v $c >/dev/null || refuse "it has no $c"; done
 { mkdir -p -m 700 $lib && ( : >>$lib/guard.lock ); } 2>/dev/null ||
   refuse "nothing can be written to $lib"
 exec 9>>$lib/guard.lock
@@ -172,37 +173,6 @@ cat $R/out; cat $R/err >&2
 read -r status <$R/status; exit "$status"
 """
 
-_LIVE = {
-    Area.LOGIN: """! command -v sshd >/dev/null || sshd -t
-if [ -d /run/systemd/system ]; then
-  for u in ssh sshd; do ! systemctl -q is-active $u.service || { systemctl restart $u.service; break; }; done
-elif [ -s /run/sshd.pid ]; then kill -HUP "$(cat /run/sshd.pid)"; sleep 1
-fi
-""",  # noqa: E501 (shell)
-    Area.RIGHTS: """! command -v visudo >/dev/null || visudo -cf /etc/sudoers ||
-  { echo "sudo cannot read its rules any more" >&2; exit 1; }
-""",
-    Area.FIREWALL: """if systemctl -q is-enabled nftables.service 2>/dev/null; then
-  nft -c -f /etc/nftables.conf; nft -f /etc/nftables.conf
-fi
-""",
-    Area.NETWORK: """settled() {
-  for f in /run/systemd/netif/links/*; do
-    case $(cat "$f" 2>/dev/null) in *ADMIN_STATE=configuring*|*ADMIN_STATE=pending*) return 1 ;; esac
-  done
-}
-if ! [ -d /run/systemd/system ]; then :
-elif systemctl -q is-active systemd-networkd.service; then
-  for n in NETDEVS; do ip link delete "$n" 2>/dev/null || :; done
-  if [ -d /etc/netplan ] && command -v netplan >/dev/null; then netplan apply; fi
-  networkctl reload
-  # it answers before it is done; a connection that comes in between would prove nothing
-  sleep 1; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do settled && break; sleep 1; done
-elif systemctl -q is-active networking.service; then systemctl restart networking.service
-fi
-""",  # noqa: E501 (shell)
-}
-
 _SETTLE = """[ -d /run/systemd/system ] && has_systemd=1 || has_systemd=
 n=; [ ! -r $G/nonce ] || read -r n <$G/nonce
 if [ "$n" = "$nonce" ]; then
@@ -211,13 +181,17 @@ if [ "$n" = "$nonce" ]; then
   elif read -r s <$R/status; [ "$s" != 0 ]; then echo failed
   elif mv $G/armed $G/confirmed 2>/dev/null; then
     if [ "$has_systemd" ]; then systemctl stop strata-guard.timer 2>/dev/null
-    else read -r p <$G/sleeper && kill "-$p"; fi
+    else read -r p <$G/sleeper && kill -15 "-$p"; fi
     rm -f $boot $wants/${boot##*/}; sync -f $G 2>/dev/null || sync
     rm -rf $G $R $lib/guard.lock; echo confirmed
+    case $has_systemd$(systemctl show -p LoadState ${boot##*/} 2>/dev/null) in
+      1*=loaded) systemctl daemon-reload ;;
+    esac
   else echo reverting; fi
 else
   n=; [ ! -r $lib/reverted ] || read -r n <$lib/reverted
-  if [ "$n" = "$nonce" ]; then echo reverted; sed 1d $lib/reverted; rm -f $lib/reverted; else echo lost; fi
+  if [ "$n" != "$nonce" ]; then echo lost
+  else echo reverted; sed 1d $lib/reverted; rm -f $lib/reverted; fi
 fi
 exit 0
 """
@@ -256,19 +230,9 @@ def _relative(paths: Sequence[str]) -> str:
     return "\n".join(path.lstrip("/") for path in paths)
 
 
-def live(line: Lifeline) -> str:
-    """Shell that makes what was changed bite now rather than at the next boot."""
-    prefix, suffix = "/etc/systemd/network/05-strata-", ".netdev"
-    devices = [p for p in line.trees if p.startswith(prefix) and p.endswith(suffix)]
-    names = [p.removeprefix(prefix).removesuffix(suffix) for p in devices]
-    return "".join(
-        _LIVE[area].replace("NETDEVS", quote(*names)) for area in Area if area in line.areas
-    )
-
-
-def trying(nonce: str, steps: Sequence[Step], line: Lifeline) -> tuple[str, bytes]:
+def trying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:
     """Shell that carries out the steps under the armed timer, and what it reads."""
-    script, stdin = applying(nonce, [*steps, Step((), live(line))])
+    script, stdin = applying(nonce, steps)
     inner = script.encode()
     return f"{_NAMES}{_DETACHED.replace('SIZE', str(len(inner)))}", inner + stdin
 

@@ -29,10 +29,11 @@ REVERT = r"""main() {
 }
 
 files() {
+  while IFS= read -r p; do
+    [ ! -e "/$p" ] || ( cd / && find "$p" -xdev ! -type s )
+  done <roots >now
   while IFS= read -r p; do rm -rf -- "/$p"; done <absent
-  while IFS= read -r p; do [ ! -e "/$p" ] || ( cd / && find "$p" -xdev ! -type s ); done <roots >now
-  sort trees >was
-  sort now | comm -23 - was | sort -r | while IFS= read -r p; do
+  awk 'NR == FNR { was[$0]; next } !($0 in was)' trees now | sort -r | while IFS= read -r p; do
     if [ -d "/$p" ] && [ ! -L "/$p" ]; then rmdir -- "/$p"; else rm -f -- "/$p"; fi
   done
   [ ! -e files.tar ] || tar -C / --numeric-owner -xf files.tar
@@ -41,7 +42,8 @@ files() {
 
 settings() {
   while read -r p v; do
-    [ ! -e "/proc/sys/$p" ] || [ "$(cat "/proc/sys/$p")" = "$v" ] || printf '%s\n' "$v" >"/proc/sys/$p"
+    [ -e "/proc/sys/$p" ] || continue
+    [ "$(cat "/proc/sys/$p")" = "$v" ] || printf '%s\n' "$v" >"/proc/sys/$p"
   done <settings
 }
 
@@ -59,7 +61,7 @@ units() {
   control daemon-reload
   now=; [ "$mode" != boot ] || now=--no-block
   kept=$(cat kept)
-  for n in $(netdevs); do ip link delete "$n"; done
+  for n in $(netdevs); do ip link delete "$n" 2>/dev/null; done
   # at once: a socket that is left for a moment would start its service again
   gone=$(sed -n 's/ \(inactive\|deactivating\|failed\)$//p' units)
   [ -z "$gone" ] || control $now stop $gone
@@ -69,7 +71,11 @@ units() {
       *) continue ;;
     esac
     case " $kept " in *" $u "*) verb=start ;; esac
-    case $u in systemd-networkd.socket) verb=start ;; esac
+    case $u in
+      systemd-networkd.socket) verb=start ;;
+      # a socket is not opened anew while its service runs
+      *.socket) [ "$mode" = boot ] || control stop "${u%.socket}.service" ;;
+    esac
     [ "$mode" != boot ] || verb=start
     control reset-failed "$u"; control $now $verb "$u"
   done <units

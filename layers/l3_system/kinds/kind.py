@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 from lab.model.plan import Action, Blocker, Change, FieldDiff
 from layers.l3_system.spec import Observed, Spec, Thing
+from layers.l3_system.spec.types import UNIT_FOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,28 @@ class Wanted:
 
     Attributes:
         content: A file's bytes, or the lines of a user's keys.
+        secret: The content must not be shown.
+        check: A command that a file must pass before it takes its place; ``%s`` is the file.
         watched: Files whose change restarts a service.
+        reloaded: Files whose change only reloads it.
+        edits: Lines and blocks of a file.
         size: The bytes that a disk is declared with; 0 where nothing is.
+        found: The thing just before it is changed, for kinds that look again.
+        absent: It is declared not to be there.
+        more: What only its own kind knows how to use.
     """
 
     fields: Mapping[str, Any]
     content: bytes = b""
+    secret: bool = False
+    check: str = ""
     watched: tuple[str, ...] = ()
+    reloaded: tuple[str, ...] = ()
+    edits: tuple[Any, ...] = ()
     size: int = 0
+    found: Thing | None = None
+    absent: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +81,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A piece of shell that carries out some changes, and what it reads."""
+    """A piece of shell that carries out some changes, and what it reads.
+
+    ``ready`` is shell that prints who is in the way (a lock's holder), and nothing when the step
+    may go.
+    """
 
     changes: tuple[Change, ...]
     script: str
     stdin: bytes = b""
     deadline: float = 120.0
+    ready: str = ""
 
 
 class Kind(Protocol):
@@ -100,9 +120,30 @@ class Kind(Protocol):
         """How to carry the changes out, in order; what is not wanted goes."""
 
 
+@runtime_checkable
+class LooksAgain(Kind, Protocol):
+    """A kind whose changes start from what is there at that moment: ``Wanted.found``."""
+
+    @property
+    def LOOKS_AGAIN(self) -> bool:  # noqa: N802 (a module's constant)
+        """True."""
+
+
 def name_of(change: Change) -> str:
     """``"/etc/motd"`` of ``"file /etc/motd"``."""
     return change.what.split(" ", 1)[1]
+
+
+_RELOAD = "\n[ ! -d /run/systemd/system ] || systemctl daemon-reload"
+
+
+def with_reload(steps: list[Step]) -> list[Step]:
+    """The steps; after the last one that touches a unit file, systemd reads them all again."""
+    touched = [i for i, s in enumerate(steps) if name_of(s.changes[0]).startswith(UNIT_FOLDER)]
+    if touched:
+        last = steps[touched[-1]]
+        steps[touched[-1]] = replace(last, script=last.script + _RELOAD)
+    return steps
 
 
 def quote(*words: str) -> str:

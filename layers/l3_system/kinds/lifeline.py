@@ -57,6 +57,7 @@ _UNIT: dict[Area, re.Pattern[str]] = {
     ),
     Area.FIREWALL: re.compile(r"(nftables|firewalld|ufw|netfilter-persistent|ip6?tables)\."),
 }
+NETDEV = re.compile(r"/etc/systemd/network/05-strata-(.+)\.netdev")
 _ROOT_GROUPS = {"sudo", "wheel", "admin", "root"}
 _ACCOUNTS = tuple(
     f"/etc/{n}{old}"
@@ -65,6 +66,10 @@ _ACCOUNTS = tuple(
 )
 _UNIT_FILES = "/etc/systemd/system"
 _ORIGINALS = "/var/lib/strata/originals"
+# What the kinds note down on the host: it must not speak of what was taken back.
+_RECORDS = tuple(
+    f"/var/lib/strata/{n}" for n in ("owned", "acted", "edits", "firewall", "passwords")
+)
 _STARTS = {"service", "timer"}
 _WAYS_IN = {"openssh-server": "sshd", "sudo": "sudo", "opendoas": "doas"}
 
@@ -97,6 +102,7 @@ class Lifeline:
         units: Units whose state is saved.
         settings: Kernel settings that are saved, as paths below /proc/sys.
         mounts: What is unmounted again if it was not mounted.
+        links: Virtual interfaces that have to be made anew.
     """
 
     areas: frozenset[Area]
@@ -105,15 +111,19 @@ class Lifeline:
     units: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 def concerns(change: Change, login: Login) -> frozenset[Area]:
     """The areas that a change can cut; empty for one that cannot cut us off."""
     kind, _, name = change.what.partition(" ")
-    if kind in {"user", "group", "sudoers", "sysctl", "firewall", "wireguard"}:
+    if kind in {"user", "group", "sysctl", "firewall", "wireguard"}:
         return _by_kind(kind, name, change, login)
     if kind in {"service", "unit", "timer"}:
         return frozenset(area for area, unit in _UNIT.items() if unit.match(name))
+    if name.startswith(f"{_UNIT_FILES}/"):
+        unit = name.removeprefix(f"{_UNIT_FILES}/").split("/")[0].removesuffix(".d")
+        return frozenset(area for area, known in _UNIT.items() if known.match(unit))
     if name.startswith("/"):
         return frozenset(
             area
@@ -128,8 +138,6 @@ def _by_kind(kind: str, name: str, change: Change, login: Login) -> frozenset[Ar
         return frozenset({Area.FIREWALL})
     if kind == "wireguard":
         return frozenset({Area.NETWORK})
-    if kind == "sudoers":
-        return frozenset({Area.RIGHTS})
     if kind == "sysctl":
         return frozenset({Area.NETWORK} if name.startswith("net.") else ())
     if change.action is Action.CREATE or {f.field for f in change.fields} == {"comment"}:
@@ -154,7 +162,7 @@ def _touches(kind: str, name: str, path: str) -> bool:
 
 def _path(kind: str, name: str) -> str:
     """Lines and blocks are named by their file and something more."""
-    whole = kind in {"file", "directory", "link", "absent", "mount"}
+    whole = kind in {"file", "directory", "link", "absent", "edit", "mount"}
     return name if whole else name.split(" ", 1)[0].rstrip(":")
 
 
@@ -212,11 +220,11 @@ def lifeline(changes: Iterable[Change], login: Login) -> Lifeline:
     """All that the given changes concern, as it has to be saved before they are made."""
     each = [_saved(change, login) for change in changes]
     areas = frozenset(area for line in each for area in line.areas)
-    trees = {"/var/lib/strata/owned", *(path for line in each for path in line.trees)}
+    trees = {*_RECORDS, *(path for line in each for path in line.trees)}
     units = {unit for line in each for unit in line.units}
     units |= {unit for area in areas for unit in UNITS[area]}
     if Area.FIREWALL in areas:
-        trees |= {"/etc/nftables.conf", "/var/lib/strata/originals/etc/nftables.conf"}
+        trees |= {"/etc/nftables.conf", f"{_ORIGINALS}/etc/nftables.conf"}
     if Area.NETWORK in areas:
         trees.add("/etc/systemd/network")
     if units:
@@ -228,6 +236,7 @@ def lifeline(changes: Iterable[Change], login: Login) -> Lifeline:
         tuple(sorted(units)),
         tuple(sorted({path for line in each for path in line.settings})),
         tuple(sorted({path for line in each for path in line.mounts})),
+        tuple(sorted({name for line in each for name in line.links})),
     )
 
 
@@ -241,14 +250,17 @@ def _saved(change: Change, login: Login) -> Lifeline:
             return Lifeline(areas, (*_ACCOUNTS, *keys))
         case "service" | "unit" | "timer":
             return Lifeline(areas, (f"{_ORIGINALS}{_UNIT_FILES}/{name}",), units=(name,))
-        case "sudoers":
-            return Lifeline(areas, ("/etc/sudoers.d",))
         case "sysctl":
-            conf = f"/etc/sysctl.d/90-strata-{name}.conf"
+            conf = f"/etc/sysctl.d/99-zz-strata-{name}.conf"
             return Lifeline(areas, (conf,), settings=(name.replace(".", "/"),))
         case "directory":
             return Lifeline(areas, plain=(name,))
         case "mount":
             return Lifeline(areas, ("/etc/fstab",), mounts=(name,))
+        case "wireguard":
+            return Lifeline(areas, links=(name,))
+        case "firewall":
+            return Lifeline(areas)
     path = _path(kind, name)
-    return Lifeline(areas, (path, f"{_ORIGINALS}{path}") if name.startswith("/") else ())
+    link = NETDEV.fullmatch(path) if change.action is not Action.CREATE else None
+    return Lifeline(areas, (path, f"{_ORIGINALS}{path}"), links=(link[1],) if link else ())

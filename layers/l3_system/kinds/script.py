@@ -23,18 +23,32 @@ if [ -r $lib/owned ]; then
   while IFS="$tab" read -r sign thing how; do
     printf '%s\\t%s\\t%s\\n' "$sign" "$thing" "$how"
     kind=${thing%% *}
-    case $sign$kind in +*[!a-z]*) ;; +*)
+    case $sign$kind in +*[!a-z_]*) ;; +*)
       eval "own_$kind=\\"\\$own_$kind\\$nl\\${thing#* }\\"" ;; esac
   done <$lib/owned
 fi
 """
 
-_APPLY = """own() {
+# What the kinds call besides the shell's own words; looking for them spawns nothing.
+_TOOLS = """for c in awk grep head sed sha256sum stat; do
+  command -v $c >/dev/null 2>&1 || mark lacks $c
+done
+"""
+
+# take PATH SIZE: that much of standard input into a new file, all of it or an error.
+# beside PATH: `$new` is what will take its place; it and new folders go again if the step fails.
+# place PATH [OWNER MODE]: `$new` takes its place; a file that is a mount (in containers) is filled.
+# verified FILE NAME [TIME…]: would systemd take it as that unit's file, or as that drop-in?
+# keep THING PATH, restore PATH: what was there before us. fstab WHERE LINE [COLUMN of WHERE].
+_APPLY = """record() {
   [ -d $lib ] || mkdir -p -m 700 $lib
-  [ -z "$(how "$1")" ] || return 0
-  printf '+\\t%s\\t%s\\n' "$1" "$2" >>$lib/owned; sync $lib/owned 2>/dev/null || sync
+  printf '\\n%s\\t%s\\t%s\\n' "$@" >>$lib/owned
 }
-disown() { printf '%s\\t%s\\t\\n' - "$1" >>$lib/owned; }
+own() {
+  [ -z "$(how "$1")" ] || return 0
+  record + "$1" "$2"; sync $lib/owned 2>/dev/null || sync
+}
+disown() { record - "$1" ''; }
 how() {
   [ -r $lib/owned ] || return 0
   last=; while IFS="$tab" read -r sign thing note; do
@@ -44,29 +58,80 @@ how() {
 }
 take() {
   if [ "$2" = 0 ]; then : >"$1"; return; fi
-  dd bs="$2" count=1 iflag=fullblock of="$1" 2>/dev/null
+  said=$( { dd bs="$2" count=1 iflag=fullblock >"$1"; } 2>&1 ) || {
+    said=$(printf '%s\\n' "$said" | grep -v -e ' records ' -e ' copied' | tail -n 1)
+    echo "cannot write ${1%.strata-new}: ${said##*: }"; return 1; }
+  case $said in *'1+0 records in'*) return ;; esac
+  echo "${1%.strata-new} did not arrive whole"; return 1
+}
+beside() {
+  new=$1.strata-new; top=; d=${1%/*}
+  while [ -n "$d" ] && [ ! -d "$d" ]; do top=$d; d=${d%/*}; done
+  trap 'rm -rf "$new"; d=${new%/*}; while [ -n "$top" ] && rmdir "$d" 2>/dev/null; do
+    [ "$d" != "$top" ] || break; d=${d%/*}; done' EXIT
+  mkdir -p "${1%/*}/"; rm -rf "$new"
+}
+place() {
+  if grep -qF " $1 " /proc/self/mounts && [ -f "$1" ]; then
+    cat "$new" >"$1"; [ -z "$2" ] || { chown "$2" "$1"; chmod "$3" "$1"; }; rm -f "$new"
+  else
+    if [ -d "$1" ]; then [ ! -L "$1" ] || rm -f "$1"; fi
+    if [ -d "$1" ]; then echo "$1 is a directory"; exit 1; fi
+    mv -f "$new" "$1"
+  fi
+  trap - EXIT
+}
+keep() {
+  [ -z "$(how "$1")" ] || return 0
+  old=$lib/originals$2
+  if [ -e "$2" ] || [ -L "$2" ]; then
+    mkdir -p -m 700 $lib/originals; mkdir -p "${old%/*}"
+    rm -rf "$old"; cp -a "$2" "$old"; own "$1" found
+  else own "$1" made; fi
+}
+restore() {
+  old=$lib/originals$1
+  if [ -e "$old" ] || [ -L "$old" ]; then
+    beside "$1"; cp -a "$old" "$new"; place "$1" '' ''; rm -rf "$old"
+  fi
+}
+verified() {
+  command -v systemd-analyze >/dev/null || return 0
+  at=$(mktemp -d); trap 'rm -rf "$at"' EXIT; unit=${2%.d/*}
+  case $2 in */*)
+    whole=$(systemctl show -p FragmentPath -- "$unit"); whole=${whole#*=}
+    [ -f "$whole" ] || return 0
+    cp "$whole" "$at/$unit"; mkdir "$at/$unit.d" ;; esac
+  cp "$1" "$at/$2"; shift 2
+  for time in "$@"; do systemd-analyze calendar "$time" >/dev/null || return 1; done
+  said=$(systemd-analyze verify --man=no --recursive-errors=no "$at/$unit" 2>&1) && return
+  case $said in *unrecognized*) systemd-analyze verify --man=no "$at/$unit"; return ;; esac
+  printf '%s\\n' "$said"; return 1
 }
 fstab() {
   [ -e /etc/fstab ] || : >/etc/fstab
-  awk -v at="$1" '/^[ \\t]*#/ || $2 != at' /etc/fstab >/etc/fstab.strata-new
-  [ -z "$2" ] || printf '%s\\n' "$2" >>/etc/fstab.strata-new
+  rest=$(at=$1 column=${3:-2} awk '/^[ \\t]*#/ || $ENVIRON["column"] != ENVIRON["at"]' /etc/fstab)
+  printf '%s\\n' "$rest" ${2:+"$2"} >/etc/fstab.strata-new
   chmod 644 /etc/fstab.strata-new; mv -f /etc/fstab.strata-new /etc/fstab
   [ ! -d /run/systemd/system ] || systemctl daemon-reload
 }
 """
 
-# Only things that are still ours stay: one line each, however often they were written.
+# Only things that are still ours stay: one line each, however often they were written. What awk
+# says goes through printf, as not every awk tells of a full disk.
 _COMPACT = """if [ -s $lib/owned ]; then
-  awk -F '\\t' '{ if (!($2 in last)) order[++n] = $2; last[$2] = $0 }
+  rest=$(awk -F '\\t' '{ if (!($2 in last)) order[++n] = $2; last[$2] = $0 }
     END { for (i = 1; i <= n; i++) if (last[order[i]] ~ /^\\+/) print last[order[i]] }' \
-    $lib/owned >$lib/owned.new && mv -f $lib/owned.new $lib/owned
+    $lib/owned) && printf '%s\\n' "$rest" >$lib/owned.new && mv -f $lib/owned.new $lib/owned || :
 fi
 """
 
 
 def probing(nonce: str, fragments: Sequence[str]) -> str:
     """One script of all fragments. ``nonce`` must not occur in any answer."""
-    return f"nonce={nonce}\n{_COMMON}{_LEDGER}" + "\n".join([*fragments, "mark end", "exit 0\n"])
+    return f"nonce={nonce}\n{_COMMON}{_TOOLS}{_LEDGER}" + "\n".join(
+        [*fragments, "mark end", "exit 0\n"]
+    )
 
 
 def applying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:

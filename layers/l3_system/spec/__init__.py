@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, InstanceOf, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, field_validator
 
 from lab.model.baseline import Baseline
 from lab.model.secret import Secret
@@ -30,6 +30,7 @@ class Spec(System):
     """Everything native converges on one host; ``left_out`` is what a container cannot have."""
 
     filesystems: dict[str, Filesystem] = {}
+    forwarded: bool = Field(default=False, description="a port of ours leads to its port 22")
     left_out: tuple[str, ...] = ()
 
 
@@ -117,11 +118,12 @@ class Observed(BaseModel):
 
 
 class Outputs(BaseModel):
-    """Handed up."""
+    """Handed up. ``wireguard`` maps a tunnel to the public key that its peers need."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     hostname: str | None = None
+    wireguard: dict[str, str] = {}
 
 
 __all__ = [

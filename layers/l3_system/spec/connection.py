@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from lab.model.units import Duration
-from layers.l3_system.spec.types import Declared
+from layers.l3_system.spec.firewall import Firewall
+from layers.l3_system.spec.network import InterfaceName, IpAddress, Network, as_list
+from layers.l3_system.spec.types import Declared, Word
+from layers.l3_system.spec.wireguard import Wireguard
 
 _SHORTEST, _LONGEST = 10, 600
 
@@ -18,13 +21,41 @@ def _bearable(seconds: int) -> int:
     return seconds
 
 
+def _root_login(value: Any) -> Any:
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+
+
 class Guard(Declared):
     """How a change that can cut us off is tried: reverted where nobody confirms it in time."""
 
     window: Annotated[Duration, AfterValidator(_bearable)] = 60
 
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SshServer(Declared):
+    """sshd; what is left out stays as the system has it."""
+
+    port: Annotated[tuple[Port, ...], BeforeValidator(as_list)] = ()
+    listen: Annotated[tuple[IpAddress, ...], BeforeValidator(as_list)] = ()
+    password_authentication: bool | None = None
+    permit_root_login: Annotated[
+        Literal["yes", "no", "prohibit-password", "forced-commands-only"] | None,
+        BeforeValidator(_root_login),
+    ] = None
+    allow_users: tuple[Word, ...] = ()
+    allow_groups: tuple[Word, ...] = ()
+    options: dict[Annotated[str, Field(pattern=r"^[A-Za-z]+$")], str | int | bool] = Field(
+        default={}, description="any other keyword of sshd_config"
+    )
+
+
 class Connection(Declared):
     """The keys of ``system`` whose change can cut us off."""
 
     guard: Guard = Guard()
+    ssh_server: SshServer | None = None
+    firewall: Firewall | None = None
+    network: Network | None = None
+    wireguard: dict[InterfaceName, Wireguard] = {}

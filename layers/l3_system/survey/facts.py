@@ -57,6 +57,7 @@ class Facts:
     """Everything that was looked at.
 
     Attributes:
+        hostname: What it will be called at the next boot.
         container: It runs inside one: its mounts are the engine's.
         packages: Empty where there is no dpkg.
         automatic: Packages that only came because others need them.
@@ -71,6 +72,7 @@ class Facts:
         owned: Strata's own record on the host.
     """
 
+    hostname: str = ""
     container: bool = False
     packages: Mapping[str, Package] = field(default_factory=dict)
     automatic: frozenset[str] = frozenset()
@@ -124,6 +126,7 @@ def read(nonce: str, answer: bytes) -> Facts | None:
     setuid, own = found.lines("setuid"), set(found.lines("setuid-owned"))
     ended = [s.words[0] for s in found.of("sizes-end") if s.words]
     return Facts(
+        hostname=next(iter(found.lines("hostname")), ""),
         container="container" in found,
         packages={
             row[0]: Package(

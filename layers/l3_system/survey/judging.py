@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 
 from lab.model.baseline import Baseline
 from lab.model.undeclared import Known, Sort, Undeclared, ordered
 from layers.l3_system.kinds.kind import Wanted
 from layers.l3_system.spec import Spec, unit_name
 from layers.l3_system.survey import ordinary
+from layers.l3_system.survey.crowds import parted
 from layers.l3_system.survey.facts import Account, Facts, File
 from layers.l3_system.survey.keys import key_of, title_of
 from layers.l3_system.survey.packages import Package, chosen
@@ -56,6 +58,11 @@ class Lab:
         whole = self.baseline is not None and self.baseline.complete
         return self.baseline if self.baseline is not None and whole else Baseline()
 
+    @property
+    def services(self) -> frozenset[str]:
+        """The declared services, by the names of their units."""
+        return frozenset(unit_name(name) for name in self.spec.services)
+
     def declares(self, kind: str, name: str, facts: Facts) -> bool:
         """Declared, or on record as ours (and then it is the plan that has to tell of it)."""
         return name in self.wanted.get(kind, ()) or f"{kind} {name}" in facts.owned
@@ -64,11 +71,15 @@ class Lab:
         """Whether another layer accounts for it."""
         return any(s is sort and fnmatchcase(name, pattern) for s, pattern in self.known)
 
-    def paths(self, facts: Facts) -> set[str]:
-        """Every path that is declared, of whatever kind, or on record as ours."""
-        declared = (name for things in self.wanted.values() for name in things)
-        ours = (thing.partition(" ")[2] for thing in facts.owned)
-        return {name for name in (*declared, *ours) if name.startswith("/")}
+    def paths(self, facts: Facts) -> tuple[str, ...]:
+        """Patterns of every path that is declared or on record as ours, as itself or in a kind."""
+        declared = {(kind, name) for kind, things in self.wanted.items() for name in things}
+        ours = (thing.partition(" ") for thing in facts.owned)
+        declared |= {(kind, name) for kind, _, name in ours}
+        own = [escape(name) for _, name in declared if name.startswith("/")]
+        for kind, name in declared:
+            own += [pattern.format(escape(name)) for pattern in ordinary.OURS.get(kind, ())]
+        return tuple(own)
 
 
 def undeclared(facts: Facts, lab: Lab) -> tuple[Undeclared, ...]:
@@ -114,35 +125,53 @@ def _comes_with_debian(name: str, package: Package) -> bool:
 
 
 def _files(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
-    declared = lab.paths(facts)
-    for path, how in facts.changed.items():
-        same = path in lab.image.conffiles and how == "changed"
-        if path in declared or same or lab.knows(Sort.FILE, path):
-            continue
-        if not _like(path, (*ordinary.FILES, *ordinary.OURS)):
-            yield Undeclared(Sort.CONFFILE, path, how)
-    for path, file in facts.unowned.items():
-        if path in declared or path in facts.managed or lab.knows(Sort.FILE, path):
-            continue
-        if _ordinary(path, file) or _masked_in(lab.image, path, file):
-            continue
-        if path in facts.changed or path in facts.setuid:
-            continue
-        yield _file(path, file, facts)
+    for path, how in changed(facts, lab):
+        yield Undeclared(Sort.CONFFILE, path, how)
+    files = {path: file for path, file in loose(facts, lab) if path not in facts.setuid}
+    single, crowds = parted(files)
+    for path in single:
+        yield _file(path, files[path], facts)
+    for folder, paths in crowds.items():
+        size = sum(files[path].size for path in paths)
+        yield Undeclared(Sort.FILE, f"{folder}/*", f"{len(paths)} files", size)
     for path in facts.setuid:
         if not lab.knows(Sort.FILE, path):
             yield Undeclared(Sort.SETUID, path, "of no package")
 
 
+def changed(facts: Facts, lab: Lab) -> Iterator[tuple[str, str]]:
+    """Configuration files of packages that are not as they came: path, and how."""
+    declared = lab.paths(facts)
+    for path, how in facts.changed.items():
+        same = path in lab.image.conffiles and how == "changed"
+        if same or lab.knows(Sort.FILE, path) or _like(path, (*declared, *ordinary.FILES)):
+            continue
+        yield path, how
+
+
+def loose(facts: Facts, lab: Lab) -> Iterator[tuple[str, File]]:
+    """Files that no package brought and nothing makes by itself."""
+    declared = lab.paths(facts)
+    for path, file in facts.unowned.items():
+        if _like(path, declared) or path in facts.managed or lab.knows(Sort.FILE, path):
+            continue
+        if _ordinary(path, file) or _masked(lab, path, file):
+            continue
+        if path not in facts.changed:
+            yield path, file
+
+
 def _ordinary(path: str, file: File) -> bool:
-    if path in ordinary.MADE_FROM or _like(path, (*ordinary.FILES, *ordinary.OURS)):
+    if path in ordinary.MADE_FROM or _like(path, ordinary.FILES):
         return True
     return file.leads_to.startswith("/etc/alternatives/")
 
 
-def _masked_in(image: Baseline, path: str, file: File) -> bool:
+def _masked(lab: Lab, path: str, file: File) -> bool:
+    """A unit that the image masks, or that is declared (as one that does not run)."""
     unit = path.rpartition("/")[2]
-    return file.leads_to == "/dev/null" and image.units.get(unit) == "masked"
+    known = lab.image.units.get(unit) == "masked" or unit in lab.services
+    return file.leads_to == "/dev/null" and known
 
 
 def _file(path: str, file: File, facts: Facts) -> Undeclared:
@@ -168,7 +197,7 @@ def _state(unit: str, facts: Facts) -> str:
 
 def _units(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     """Units of packages that somebody switched on, against what their vendor wants."""
-    declared = {unit_name(name) for name in lab.spec.services}
+    declared = lab.services
     for unit, (state, vendor) in facts.unit_files.items():
         by_hand = state == "enabled" and vendor == "disabled"
         if not by_hand and state != "transient":
@@ -220,9 +249,8 @@ def _powers(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undecl
 
 
 def _keys(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undeclared]:
-    said = lab.spec.users.get(name)
-    lines = (line for k in (said.authorized_keys if said else ()) for line in k.text.splitlines())
-    declared = {key_of(line) for line in lines}
+    said = lab.wanted.get("user", {}).get(name)
+    declared = {key_of(line) for line in (said.fields.get("authorized_keys", ()) if said else ())}
     for line in user.keys:
         key = key_of(line)
         ours = name == lab.login and key in lab.keys
@@ -234,7 +262,7 @@ def _keys(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undeclar
 
 def _ports(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     """Open to others, and of a program that no declared service started."""
-    declared = {unit_name(name) for name in lab.spec.services}
+    declared = lab.services
     for listener in facts.ports:
         unit = listener.unit
         if listener.address.startswith(_LOOPBACK) or _like(listener.program, ordinary.LISTENERS):
@@ -272,9 +300,9 @@ def _settings(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     for module in facts.modules:
         if not lab.declares("kernel_module", module.split()[0], facts):
             yield Undeclared(Sort.MODULE, module, "in /etc/modules")
+    declared = _like("/etc/apt/sources.list", lab.paths(facts))
     for line in facts.sources:
         address = next((w for w in line.split() if "://" in w), "")
-        declared = "/etc/apt/sources.list" in lab.paths(facts)
         if not ordinary.OFFICIAL.search(address) and not declared:
             yield Undeclared(Sort.SOURCE, address or line, "in /etc/apt/sources.list")
 

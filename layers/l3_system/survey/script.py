@@ -23,6 +23,7 @@ _BOUNDED = """bounded() {
 _SYSTEM = """mark release; show /etc/os-release
 for f in /run/systemd/container /run/.containerenv /.dockerenv; do
   [ ! -e "$f" ] || mark container; done
+mark hostname; [ ! -r /etc/hostname ] || show /etc/hostname; show /proc/sys/kernel/hostname
 mark hosts; [ ! -r /etc/hosts ] || show /etc/hosts
 mark passwd; show /etc/passwd
 mark group; show /etc/group

@@ -8,10 +8,11 @@ from typing import NoReturn
 
 from lab.clients.shell import Endpoint, Reply, Shell, shells
 from lab.errors import DriverError, TransportError
-from lab.layer import Target, Workspace
+from lab.layer import Described, Target, Workspace
 from lab.model.plan import Action, Change
 from lab.model.undeclared import Known, Undeclared
-from layers.l4_workload import drift, health, survey
+from layers.l4_workload import drift, health
+from layers.l4_workload import survey as whole_engine
 from layers.l4_workload.imagebuild import ImageShelf
 from layers.l4_workload.remote import deployment, logs, probe
 from layers.l4_workload.spec import Container, Inputs, Observed, Record, Workload
@@ -43,13 +44,21 @@ class ComposeDriver:
 
     def survey(self, target: WorkloadTarget, known: Known) -> tuple[Undeclared, ...]:  # noqa: ARG002
         """What the engine has that belongs to no workload of this host; one round trip."""
+        declared = {part.name for part in target.host.parts.get("l4_workload", ())}
+        return whole_engine.undeclared(self._engine(target), declared)
+
+    def describe(self, target: WorkloadTarget, known: Known) -> Described:  # noqa: ARG002
+        """Projects that run already are told, not declared: their files are somebody's to fetch."""
+        return Described(left=whole_engine.projects(self._engine(target)))
+
+    def _engine(self, target: WorkloadTarget) -> whole_engine.Engine:
         target.report("looks at the whole engine")
         doing = "look at the container engine"
         reply = self._shell(target).run(
-            survey.script(), doing=doing, deadline=survey.DEADLINE, check=False
+            whole_engine.script(), doing=doing, deadline=whole_engine.DEADLINE, check=False
         )
         try:
-            engine = survey.read(reply.text)
+            engine = whole_engine.read(reply.text)
         except ValueError:
             engine = None
         if engine is None:
@@ -59,8 +68,7 @@ class ComposeDriver:
                 status=reply.status,
                 lines=reply.lines,
             )
-        declared = {part.name for part in target.host.parts.get("l4_workload", ())}
-        return survey.undeclared(engine, declared)
+        return engine
 
     def apply(self, target: WorkloadTarget, change: Change) -> None:
         """Deploy it, or take it away. What is already done is not done again."""
@@ -214,6 +222,7 @@ class ComposeDriver:
             user=inputs.user or "",
             host_key=inputs.host_key,
             identity_file=inputs.identity_file,
+            sudo_password=inputs.sudo_password,
         )
         return self._workspace.resource(shells).to(endpoint)
 

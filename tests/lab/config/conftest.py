@@ -64,8 +64,8 @@ GOOD = {
 def loaded(lab_dir):
     """Load GOOD with some files replaced; returns the Inventory."""
 
-    def run(files=None):
-        return load(lab_dir({**GOOD, **(files or {})}), (LAYER,))
+    def run(files=None, secrets=None):
+        return load(lab_dir({**GOOD, **(files or {})}), (LAYER,), secrets)
 
     return run
 

@@ -10,6 +10,7 @@ from lab.layer import Above, Target
 from lab.model.host import Host
 from lab.model.outcome import ExitCode, Outcome
 from lab.model.plan import Plan
+from lab.model.secret import Secret
 from layers.l2_instantiate import LAYER, planner
 from layers.l2_instantiate.spec import Document, Existing, Inputs, Observed, Spec
 
@@ -59,10 +60,10 @@ def test_one_that_is_not_believed_is_a_blocker_with_the_line_that_helps():
     assert (blocker.why, blocker.hint) == (observed.refused, observed.hint)
 
 
-def test_the_ledger_reads_it_back_and_holds_no_password():
-    spec = Spec(existing=Existing(user="ops"))
+def test_the_ledger_reads_it_back_and_holds_but_the_name_of_the_password():
+    spec = Spec(existing=Existing(user="ops", sudo_password=Secret("of_ops")))
     assert Spec.model_validate_json(spec.model_dump_json()) == spec
-    assert "password" not in spec.model_dump_json()
+    assert "(secret of_ops)" in spec.model_dump_json()
 
 
 def test_the_provider_alone_declares_a_machine():
@@ -183,11 +184,12 @@ def test_one_that_is_off_is_behind_and_not_failed(sandbox, lab_dir):
 @pytest.mark.engine
 def test_destroying_only_forgets_it(sandbox, lab_dir):
     host = sandbox.host("l2-existing")
-    before = host.run("ls -la / /etc | sha256sum")
+    everything = "find /etc /home /root /srv /usr/local -printf '%p %s %T@\\n' | sort | sha256sum"
+    before = host.run(everything)
     with Lab.load(lab_of(lab_dir, host)) as lab:
         assert lab.converge("host=nas1", layer="l2").exit_code is ExitCode.OK
         assert [o.host for o in lab._journal.ledger()] == ["nas1"]
         assert lab.plan_destroy("host=nas1").changes == 0
         lab.destroy("host=nas1", approval=Approval(only={}))
         assert lab._journal.ledger() == []
-    assert host.run("ls -la / /etc | sha256sum") == before
+    assert host.run(everything) == before

@@ -16,12 +16,14 @@ from typing import Any
 from lab.clients import process
 from lab.errors import DeadlineExceeded, DriverError, TransportError
 from lab.layer import Target, Workspace
+from lab.masking import mask
 from lab.model.files import LabFile
 from lab.model.plan import Change
 from layers.l3_system.drivers import reach
 from layers.l3_system.drivers.ansible import inventory
 from layers.l3_system.drivers.ansible.inventory import AnsibleErrand
-from layers.l3_system.drivers.ansible.results import Failure, Listener, Mask
+from layers.l3_system.drivers.ansible.results import Failure, Listener
+from layers.l3_system.drivers.teller import Teller
 from layers.l3_system.errands import digest
 from layers.l3_system.spec import Inputs
 from layers.l3_system.spec.errands import Rehearsal, RolesErrand
@@ -57,7 +59,7 @@ class AnsibleDriver:
         missing = _missing(target, there)
         if missing:
             return Rehearsal(missing=missing)
-        heard = Listener(self._mask(target))
+        heard = Listener()
         self._run(target, there.python, heard, check=True)
         stopped = heard.failure
         if stopped is None:
@@ -84,17 +86,13 @@ class AnsibleDriver:
     ) -> None:
         """One run; each change is told of when its task is."""
         there = reach.look(self._workspace, target)
-        told = _Teller(changes, started, done)
-        heard = Listener(self._mask(target))
+        told = Teller(changes, started, done)
+        heard = Listener()
         self._run(target, there.python, heard, check=False, told=told)
         if heard.failure is not None:
             raise self._explained(target, heard.failure, "run")
         reach.record(self._workspace, target, digest(target))
         told.rest()
-
-    def _mask(self, target: AnsibleTarget) -> Mask:
-        found = inventory.secrets_in(inventory.values_of(target.spec, target.host))
-        return Mask({name: secret.reveal() for name, secret in found.items()})
 
     def _run(
         self,
@@ -103,7 +101,7 @@ class AnsibleDriver:
         heard: Listener,
         *,
         check: bool,
-        told: _Teller | None = None,
+        told: Teller | None = None,
     ) -> None:
         """One run to its end; raises where Ansible did not get to an end of its own."""
         errand = target.spec
@@ -132,7 +130,7 @@ class AnsibleDriver:
                 ) from None
         self._workspace.check()
         if not heard.ended or not over:
-            raise _broken(target, doing, over[0].output if over else (), heard.mask)
+            raise _broken(target, doing, over[0].output if over else ())
         if target.host.name not in heard.hosts:
             raise _not_for(target, doing)
 
@@ -141,7 +139,7 @@ class AnsibleDriver:
         target: AnsibleTarget,
         event: dict[str, Any],
         heard: Listener,
-        told: _Teller | None,
+        told: Teller | None,
         over: list[_Over],
     ) -> None:
         match event["event"]:
@@ -189,7 +187,7 @@ class AnsibleDriver:
         arguments = [*(["--check"] if check else []), "--diff"]
         arguments += ["-e", f"@{_write(folder / 'values.json', values)}"] if values else []
         arguments += ["--tags", ",".join(errand.tags)] if errand.tags else []
-        secrets = inventory.secrets_in(inventory.values_of(errand, target.host))
+        secrets = inventory.secrets_of(errand, target.host, to)
         if secrets:
             arguments += ["-e", f"@{folder / 'secrets'}"]
         revealed = {name: secret.reveal() for name, secret in secrets.items()}
@@ -236,41 +234,6 @@ class AnsibleDriver:
         return environment
 
 
-class _Teller:
-    """Tells of planned changes as their tasks come by; of those that did not, at the end."""
-
-    def __init__(
-        self,
-        changes: Sequence[Change],
-        started: Callable[[Change], None],
-        done: Callable[[Change], None],
-    ) -> None:
-        self._waiting = {change.what: change for change in changes}
-        self._running: dict[str, Change] = {}
-        self._tell_started, self._tell_done = started, done
-
-    def started(self, name: str) -> None:
-        """A task of that name begins."""
-        change = self._waiting.pop(name, None)
-        if change is not None:
-            self._running[name] = change
-            self._tell_started(change)
-
-    def done(self, name: str) -> None:
-        """It is done."""
-        change = self._running.pop(name, None)
-        if change is not None:
-            self._tell_done(change)
-
-    def rest(self) -> None:
-        """The run was good: what had no task of its own is done with it."""
-        for change in self._running.values():
-            self._tell_done(change)
-        for change in self._waiting.values():
-            self._tell_started(change)
-            self._tell_done(change)
-
-
 def _require(module: str, extra: str, target: AnsibleTarget) -> None:
     if importlib.util.find_spec(module) is None:
         raise DriverError(
@@ -283,8 +246,8 @@ def _require(module: str, extra: str, target: AnsibleTarget) -> None:
 def _missing(target: AnsibleTarget, there: reach.There) -> str:
     if not there.python:
         return "python3"
-    user = target.inputs.user
-    return "" if user == "root" or there.sudo else "sudo"
+    here = target.inputs.connection == "local" and os.geteuid() == 0
+    return "" if here or target.inputs.user == "root" or there.sudo else "sudo"
 
 
 def _title(target: AnsibleTarget) -> str:
@@ -306,7 +269,7 @@ def _write(path: Path, value: Any) -> str:
     return str(path)
 
 
-def _broken(target: AnsibleTarget, doing: str, output: Sequence[str], mask: Mask) -> DriverError:
+def _broken(target: AnsibleTarget, doing: str, output: Sequence[str]) -> DriverError:
     """Ansible gave up before it began: mistakes in a role or a playbook, mostly."""
     lines = [mask(line.rstrip()) for line in output if line.strip()]
     errors = [line for line in lines if line.startswith(("[ERROR]:", "ERROR!"))]
