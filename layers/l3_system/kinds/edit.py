@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from lab.model.plan import Action, Blocker, Change, FieldDiff, digest
 from lab.model.secret import Secret
 from layers.l3_system.kinds.directory import STAT, stats
-from layers.l3_system.kinds.editing import Edit, conflict, edited, unedited
+from layers.l3_system.kinds.editing import Edit, conflict, edited, merged, with_blocks
 from layers.l3_system.kinds.file import content_of, text_diff
 from layers.l3_system.kinds.kind import (
     Place,
@@ -174,16 +174,23 @@ def _bytes(text: str) -> bytes:
 def result(
     now: str | None, record: Record | None, edits: Sequence[Edit], mark: str
 ) -> tuple[str | None, str | None]:
-    """What the file is to be (``None``: not there), and what it is without the edits."""
+    """What the file is to be (``None``: not there), and what it is without the edits.
+
+    ``mark`` is what the record calls these edits.
+    """
     if record is None or now is None:
         made = edited(now or "", edits)
         return (None if now is None and not made else made), now
-    if record.edits == mark:
-        made = edited(now, edits)
-        base = unedited(record.written, made, record.base or "")
+    before = record.base or ""
+    alone = edited(before, edits)  # what it would be if nobody else had changed it
+    if record.edits == mark and edited(now, edits) == now:
+        made = now
     else:
-        base = unedited(record.written, now, record.base or "")
-        made = edited(base, edits)
+        # of edits that were damaged nothing may remain: they are taken out, and made once more
+        wanted = before if record.edits == mark else alone
+        whole = with_blocks(record.written, now)
+        made = edited(merged(record.written, whole, wanted), edits)
+    base = merged(alone, made, before)
     gone = record.base is None and not base
     return (None if gone and not made else made), (None if gone else base)
 

@@ -57,28 +57,40 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
     return "".join(lines)
 
 
-def unedited(written: str, now: str, base: str) -> str:
-    """``now`` without what made ``written`` out of ``base``.
+def merged(source: str, now: str, wanted: str) -> str:
+    """``now`` with that done to it which makes ``wanted`` out of ``source``.
 
-    What else was changed since ``written`` stays, also where it touches what is taken out.
+    With what was there before us as ``wanted`` and our own text as ``source``, our edits are taken
+    out again. What else was changed since ``source`` stays, also where it touches that.
     """
-    if now == written:
-        return base
-    source, theirs, ours = (_LINE.findall(t) for t in (written, now, base))
+    if now == source:
+        return wanted
+    lines, theirs, ours = (_LINE.findall(t) for t in (source, now, wanted))
     # a line of ours that stands elsewhere now is still ours; one more of it is somebody else's
-    before, after = Counter(source), Counter(theirs)
-    moved = {line for line in {*source} - {*ours} if after[line] <= before[line]}
-    hunks = _hunks(source, theirs), _hunks(source, ours)
+    before, after = Counter(lines), Counter(theirs)
+    moved = {line for line in {*lines} - {*ours} if after[line] <= before[line]}
+    hunks = _hunks(lines, theirs), _hunks(lines, ours)
     out: list[str] = []
     at = 0
     for low, high in _spans_of(hunks):
-        out += source[at:low]
-        changed, original = (_between(source, side, low, high) for side in hunks)
-        there = source[low:high]
+        out += lines[at:low]
+        changed, settled = (_between(lines, side, low, high) for side in hunks)
+        there = lines[low:high]
         changed = [line for line in changed if line in there or line not in moved]
-        out += _settled(there, changed, original)
+        out += _settled(there, changed, settled)
         at = high
-    return _joined([*out, *source[at:]])
+    return _joined([*out, *lines[at:]])
+
+
+def with_blocks(source: str, now: str) -> str:
+    """``now`` with the lines that the blocks of ``source`` had there; both marks must be left."""
+    lines, there = _LINE.findall(now), _LINE.findall(source)
+    for begin, finish in _marks(there):
+        old = _spans([_bare(line) for line in there], begin, finish)
+        new = _spans([_bare(line) for line in lines], begin, finish)
+        if len(old) == len(new) == 1:
+            lines[slice(*new[0])] = there[slice(*old[0])]
+    return _joined(lines)
 
 
 def conflict(edits: Sequence[Edit]) -> tuple[Edit, Edit] | None:
@@ -154,12 +166,17 @@ def _spans(bare: Sequence[str], begin: str, finish: str) -> list[tuple[int, int]
 def _outside_blocks(lines: Sequence[str]) -> list[int]:
     """Indexes of the lines that are in no marked block of any name."""
     bare = [_bare(line) for line in lines]
-    marks = {i: m for i, line in enumerate(bare) if (m := _MARK.match(line))}
-    inside = set(marks)
-    for comment, name in {(m[1], m[3]) for m in marks.values()}:
-        begin, finish = (f"{comment} {word} strata {name}" for word in ("BEGIN", "END"))
+    inside = {i for i, line in enumerate(bare) if _MARK.match(line)}
+    for begin, finish in _marks(lines):
         inside |= {i for low, high in _spans(bare, begin, finish) for i in range(low, high)}
     return [i for i in range(len(lines)) if i not in inside]
+
+
+def _marks(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """The first and the last line of every block that has any of them here."""
+    found = [m for m in (_MARK.match(_bare(line)) for line in lines) if m]
+    named = dict.fromkeys((m[1], m[3]) for m in found)
+    return [(f"{c} BEGIN strata {name}", f"{c} END strata {name}") for c, name in named]
 
 
 def _insert(lines: list[str], edit: Edit, new: list[str]) -> None:
@@ -212,11 +229,11 @@ def _between(source: list[str], hunks: list[_Hunk], low: int, high: int) -> list
     return [*out, *source[at:high]]
 
 
-def _settled(there: list[str], changed: list[str], original: list[str]) -> list[str]:
-    """Both changed it, or one: what was there before us, and what somebody else wrote since."""
-    if changed in (there, original):
-        return original
-    if original == there:
+def _settled(there: list[str], changed: list[str], wanted: list[str]) -> list[str]:
+    """Both changed it, or one: what is wanted, and what somebody else wrote since."""
+    if changed in (there, wanted):
+        return wanted
+    if wanted == there:
         return changed
-    kept = [line for line in original if line not in there or line in changed]
-    return [*kept, *(c for c in changed if c not in there and c not in original)]
+    kept = [line for line in wanted if line not in there or line in changed]
+    return [*kept, *(c for c in changed if c not in there and c not in wanted)]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layers.l3_system.kinds.editing import Edit, conflict, edited, unedited
+from layers.l3_system.kinds.edit import Record, result
+from layers.l3_system.kinds.editing import Edit, conflict, edited, merged
 
 lines = st.sampled_from(
     [
@@ -85,7 +86,7 @@ def test_every_edit_is_made(text, wanted):
 @given(texts, edits)
 def test_taken_out_nothing_remains(text, wanted):
     after = edited(text, wanted)
-    assert unedited(after, after, text) == text
+    assert merged(after, after, text) == text
 
 
 # lines that are the same cannot be told apart: which of them a person wrote around is a guess
@@ -101,7 +102,7 @@ def test_what_a_person_added_stays_when_the_rest_is_taken_out(text, wanted, wher
     after = edited(text, wanted)
     parts = re.findall(r"[^\n]*\n", after)
     parts.insert(min(where, len(parts)), "a person wrote this\n")
-    left = unedited(after, "".join(parts), text)
+    left = merged(after, "".join(parts), text)
     assert "a person wrote this\n" in left
     kept = left.replace("a person wrote this\n", "", 1)
     assert kept == text
@@ -110,13 +111,34 @@ def test_what_a_person_added_stays_when_the_rest_is_taken_out(text, wanted, wher
 @given(plain, edits, edits)
 def test_from_one_set_of_edits_to_another_and_back(text, first, then):
     one = edited(text, first)
-    two = edited(unedited(one, one, text), then)
-    assert unedited(two, two, text) == text
+    two = edited(merged(one, one, text), then)
+    assert merged(two, two, text) == text
+
+
+@given(st.none() | plain, st.lists(edits, max_size=4), st.data())
+def test_whatever_was_declared_and_deleted_by_hand_the_file_is_as_it_was(text, history, data):
+    now, record = text, None
+    for wanted in history:
+        made, base = result(now, record, wanted, str(wanted))
+        record = Record(str(wanted), base, made or "") if wanted and made is not None else None
+        assert result(made, record, wanted, str(wanted))[0] == made
+        now = made
+        own = [i for i, line in enumerate(_lines(now)) if line not in _lines(base)]
+        if record is not None and own and data.draw(st.booleans()):
+            gone = data.draw(st.sampled_from(own))
+            drifted = "".join(line for i, line in enumerate(_lines(now)) if i != gone)
+            now, base = result(drifted, record, wanted, str(wanted))
+            record = Record(str(wanted), base, now or "")
+    assert result(now, record, [], "") == (text, text)
+
+
+def _lines(text):
+    return re.findall(r"[^\n]*\n|[^\n]+", text or "")
 
 
 @given(plain, edits, plain)
 def test_whatever_happened_meanwhile_it_ends(text, wanted, other):
-    unedited(edited(text, wanted), other, text)
+    merged(edited(text, wanted), other, text)
 
 
 @pytest.mark.parametrize(
@@ -152,14 +174,14 @@ def test_cases(text, edit, after):
 
 def test_a_line_that_a_person_changed_is_kept_beside_what_was_there_before():
     base, written = "#Port 22\nX\n", "Port 2222\nX\n"
-    assert unedited(written, "Port 99\nX\n", base) == "#Port 22\nPort 99\nX\n"
-    assert unedited(written, "X\n", base) == "#Port 22\nX\n"
+    assert merged(written, "Port 99\nX\n", base) == "#Port 22\nPort 99\nX\n"
+    assert merged(written, "X\n", base) == "#Port 22\nX\n"
 
 
 def test_a_line_of_ours_that_was_moved_is_taken_out_where_it_is():
     base, written = "#a\nb\nc\n", "a\nb\nc\n"
-    assert unedited(written, "b\nc\na\n", base) == "#a\nb\nc\n"
-    assert unedited(written, "a\nb\nc\na\n", base) == "#a\nb\nc\na\n"
+    assert merged(written, "b\nc\na\n", base) == "#a\nb\nc\n"
+    assert merged(written, "a\nb\nc\na\n", base) == "#a\nb\nc\na\n"
 
 
 def test_edits_that_undo_each_other_are_told():

@@ -1,4 +1,5 @@
 """``lab validate`` tells every contradiction at once, each with the place where it is written."""
+# ruff: noqa: E501 (YAML on the lines that its problems name)
 
 from __future__ import annotations
 
