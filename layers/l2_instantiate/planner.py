@@ -278,7 +278,7 @@ def _disk_changes(
             changes.append(steps.create_disk(name, declared, reason))
             continue
         if not found.owned and not target.adopt:
-            place = Observed(owned=False)
+            place = Observed(owned=False, place=found.place)
             blockers.append(steps.not_ours(steps.disk_thing(name), host, place))
         elif not found.owned:
             changes.append(steps.take_over(steps.disk_thing(name), ""))

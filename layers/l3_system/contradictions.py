@@ -77,8 +77,9 @@ def _inside(spec: Spec) -> Iterator[Problem]:
 
 
 def _folders(path: str) -> Iterator[str]:
-    while (path := posixpath.dirname(path)) != "/":
-        yield path
+    """Every folder above it but the root."""
+    parts = path.split("/")
+    yield from ("/".join(parts[:count]) for count in range(len(parts) - 1, 1, -1))
 
 
 def _links(links: Mapping[str, object]) -> Iterator[Problem]:

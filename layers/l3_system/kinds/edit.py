@@ -77,6 +77,11 @@ def edits_of(
             text, secret = (text.reveal() if reveal else str(text)), True
         absent = line.state == "absent"
         edits.append(Edit(name, text, line.match, line.after, line.before, absent))
+    clash = conflict(edits)
+    if clash is not None:
+        raise ValueError(
+            f"the lines {clash[0].name} and {clash[1].name} of {path} are about the same line"
+        )
     for name, block in spec.blocks.get(path, {}).items():
         content, is_secret = content_of(block, place, reveal=reveal)
         secret = secret or is_secret
@@ -84,9 +89,6 @@ def edits_of(
         if MARKER.search(text):
             raise ValueError(f"the block {name} of {path} holds the mark of a block")
         edits.append(Edit(name, text, None, block.after, block.before, comment=block.comment))
-    clash = conflict(edits)
-    if clash is not None:
-        raise ValueError(f"the lines {clash[0].name} and {clash[1].name} of {path} are about one")
     return tuple(edits), secret
 
 

@@ -16,12 +16,12 @@ from pydantic import (
 )
 
 from lab.model.files import File
+from lab.model.secret import TextOrSecret
 from layers.l3_system.spec.types import (
     Account,
     Declared,
     Mode,
     Path,
-    Text,
     empty_for_null,
     no_duplicates,
     shape,
@@ -61,6 +61,12 @@ def _checked(value: str) -> str:
     return value
 
 
+def _comment(value: str) -> str:
+    if not value or not value.isprintable() or " " in value:
+        raise ValueError(f"{value!r} is not what a comment begins with: write it like # or //")
+    return value
+
+
 EditName = Annotated[str, AfterValidator(_edit_name)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Check = Annotated[str, AfterValidator(_checked)]
@@ -69,7 +75,7 @@ Check = Annotated[str, AfterValidator(_checked)]
 class Origin(Declared):
     """Content: it stands here, or in a file of the lab, as it is or as a template."""
 
-    content: Text | None = None
+    content: TextOrSecret | None = None
     template: File | None = Field(default=None, description="a Jinja2 template of the lab")
     source: File | None = Field(default=None, description="a file of the lab, taken as it is")
 
@@ -144,7 +150,7 @@ class Position(Declared):
 class Line(Position):
     """One line of a file. ``name: text`` is short for ``name: {line: text}``."""
 
-    line: Annotated[Text, AfterValidator(_one_line)] | None = None
+    line: Annotated[TextOrSecret, AfterValidator(_one_line)] | None = None
     match: Regex | None = Field(
         default=None, description="it takes the place of the lines that match"
     )
@@ -167,8 +173,8 @@ class Line(Position):
 class Block(Origin, Position):
     """Some lines of a file between two marks."""
 
-    comment: str = Field(
-        default="#", pattern=r"^\S+$", description="what a comment of this file begins with"
+    comment: Annotated[str, AfterValidator(_comment)] = Field(
+        default="#", description="what a comment of this file begins with"
     )
 
 

@@ -13,8 +13,6 @@ from pydantic import (
     Field,
 )
 
-from lab.model.secret import TextOrSecret
-
 _USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
 _PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?\Z")
 UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+$")
@@ -126,8 +124,6 @@ Word = Annotated[str, Field(pattern=r"^\S+$")]
 PackageName = Annotated[str, AfterValidator(_package)]
 UnitName = Annotated[str, AfterValidator(_unit)]
 SysctlKey = Annotated[str, AfterValidator(_sysctl_key)]
-Text = TextOrSecret
-"""Text that may be a secret."""
 
 
 def shape(value: Any) -> str:

@@ -36,7 +36,7 @@ class Values:
 @pytest.fixture(scope="module")
 def host(sandbox) -> Iterator[Any]:
     made = sandbox.host("rooted")
-    made.run("cp -a /etc/sudoers.d/strata /root/rule")
+    made.run("cp -a /etc/sudoers.d /root/rules; gpasswd -d strata sudo 2>/dev/null || true")
     yield made
     made.remove()
 
@@ -47,13 +47,14 @@ def rule(host) -> Iterator[Any]:
 
     def write(sudo: str, doas: str = "") -> None:
         host.run(
-            f"cat >/etc/sudoers.d/strata <<'END'\n{sudo}\nEND\nrm -f /etc/doas.conf\n"
+            "rm -f /etc/sudoers.d/* /etc/doas.conf\n"
+            f"cat >/etc/sudoers.d/strata <<'END'\n{sudo}\nEND\n"
             + (f"echo '{doas}' >/etc/doas.conf; chmod 600 /etc/doas.conf\n" if doas else "")
         )
 
     yield write
     host.run(
-        "cp -a /root/rule /etc/sudoers.d/strata; rm -f /etc/doas.conf; chmod 4755 /usr/bin/sudo\n"
+        "rm -rf /etc/sudoers.d /etc/doas.conf; cp -a /root/rules /etc/sudoers.d\n"
         "[ ! -e /root/head ] || mv /root/head /usr/bin/head"
     )
 

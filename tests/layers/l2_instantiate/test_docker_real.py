@@ -343,18 +343,20 @@ def test_what_another_made_is_left_alone(make_real: Callable[..., Real]) -> None
     before = ours.docker("inspect", stranger)
     (blocker,) = ours.plan().blockers
     assert blocker.why == (
-        f"a container {ours.container} exists already and does not say who made it"
+        f"the container {ours.container} exists already and does not say who made it"
     )
     ours.docker("rename", stranger, f"{ours.container}-away")
     (blocker,) = ours.plan().blockers
-    assert blocker.what == "disk data"
+    assert blocker.why == (
+        f"the volume {ours.container}-data exists already and does not say who made it"
+    )
     assert ours.plan(absent=True, with_data=True).changes == ()
     ours.docker("rename", stranger, ours.container)
     assert json.loads(ours.docker("inspect", stranger)) == json.loads(before)
 
     (disk, machine) = ours.plan(adopt=True).changes
     assert (disk.what, machine.destroys) == (
-        *("disk data", f"what lies in a container {ours.container}"),
+        *("disk data", f"what lies in the container {ours.container}"),
     )
     for change in (disk, machine):
         ours.driver.apply(ours.target(adopt=True), change)

@@ -93,7 +93,7 @@ def test_a_file_is_saved_with_our_own_records_of_it():
     assert {
         "/etc/ssh/sshd_config.d/x.conf",
         "/var/lib/strata/originals/etc/ssh/sshd_config.d/x.conf",
-        "/var/lib/strata/owned",
+        *(f"/var/lib/strata/{n}" for n in ("owned", "acted", "edits", "firewall", "passwords")),
         "/etc/systemd/system",
     } == set(line.trees)
     assert "ssh.service" in line.units

@@ -20,6 +20,7 @@ from lab.layer import Target, Workspace
 from lab.model.host import Host
 from lab.model.plan import Plan
 from layers.l3_system import planner
+from layers.l3_system.drivers import reach
 from layers.l3_system.drivers.native import NativeDriver
 from layers.l3_system.spec import Document, Inputs
 
@@ -80,10 +81,14 @@ class Runner:
 
 
 @pytest.fixture(scope="module")
-def host(sandbox) -> Iterator[Any]:
+def host(sandbox, tmp_path_factory) -> Iterator[Any]:
     """One host for all: each test must leave it as it was."""
     made = sandbox.host("guarded")
     made.run("systemctl unmask systemd-networkd; systemctl stop apt-daily.timer || true")
+    first = Runner(tmp_path_factory.mktemp("first"), made)
+    for system in ({"ssh_server": {}}, {}):  # our own folders are there from now on
+        first.converge(system)
+    first.workspace.close()
     yield made
     made.remove()
 
@@ -91,7 +96,6 @@ def host(sandbox) -> Iterator[Any]:
 @pytest.fixture
 def runner(host, tmp_path) -> Iterator[Runner]:
     made = Runner(tmp_path, host)
-    made.converge({"files": {"/etc/strata-was-here": {"content": ""}}})
     made.converge({})
     made.done.clear()
     yield made
@@ -136,8 +140,8 @@ CUTS: dict[str, tuple[Callable[[Any], dict[str, Any]], list[str]]] = {
         ["firewall nftables"],
     ),
     "sudo asks for a password": (
-        lambda _: _file("/etc/sudoers.d/strata", "strata ALL=(ALL) PASSWD: ALL\n", mode="0440"),
-        ["file /etc/sudoers.d/strata"],
+        lambda _: _file("/etc/sudoers.d/zz", "strata ALL=(ALL) PASSWD: ALL\n", mode="0440"),
+        ["file /etc/sudoers.d/zz"],
     ),
     "our keys are gone": (
         lambda _: _file(
@@ -316,7 +320,7 @@ def test_the_host_goes_on_when_the_connection_breaks_half_way(runner):
     pool = runner.workspace.resource(shell.shells)
 
     def cut() -> None:
-        endpoint = runner.driver._endpoint(runner.target(system))
+        endpoint = reach.endpoint(runner.target(system))
         pool.to(endpoint)._sessions[True]._process.kill()
 
     runner.report = lambda doing: (

@@ -351,7 +351,7 @@ def test_a_declared_key_is_known_whatever_its_comment():
 def test_what_stands_for_a_declared_thing_of_another_name_is_no_news():
     declared = {"sysctl": {"vm.swappiness": Wanted({})}, "repository": {"vendor": Wanted({})}}
     ours = (
-        "/etc/sysctl.d/90-strata-vm.swappiness.conf",
+        "/etc/sysctl.d/99-zz-strata-vm.swappiness.conf",
         "/etc/apt/keyrings/vendor.asc",
         "/etc/apt/sources.list.d/vendor.sources",
     )

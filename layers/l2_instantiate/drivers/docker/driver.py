@@ -15,7 +15,7 @@ from layers.l2_instantiate.drivers.docker.containers import Found
 from layers.l2_instantiate.drivers.docker.place import Place, Record
 from layers.l2_instantiate.drivers.docker.power import Patience, Power
 from layers.l2_instantiate.spec import ROOT, Observed, ObservedDisk
-from layers.l2_instantiate.wanted import REPLACE_ON, Machine, accelerator
+from layers.l2_instantiate.wanted import CONTAINER_REPLACE_ON, Machine, accelerator
 
 _LIMITS = {"cpu", "memory"}
 
@@ -23,7 +23,7 @@ _LIMITS = {"cpu", "memory"}
 class DockerDriver:
     """Machines as systemd containers of a Docker engine on this machine, 20.10 or newer."""
 
-    replace_on = REPLACE_ON | {"mounts", "ports"}
+    replace_on = CONTAINER_REPLACE_ON
 
     def __init__(self, workspace: Workspace, patience: Patience | None = None) -> None:
         self._workspace = workspace
@@ -40,7 +40,7 @@ class DockerDriver:
                 exists=False,
                 owned=False,
                 owner=_owner(found),
-                place=f"a container {place.name}",
+                place=f"the container {place.name}",
                 disks=disks,
             )
         if found is not None and found.is_whole:

@@ -43,6 +43,7 @@ def find(place: Place, spec: Spec, *, sizes: bool = False) -> dict[str, Observed
             used=used.get(volume["Name"]),
             durable=mark.durable if mark else labels.get(_DURABLE) != "false",
             owned=ours or mark is not None,
+            place=f"the volume {volume['Name']}",
         )
     return dict(sorted(disks.items()))
 
