@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.clients import shell
+from lab.errors import TransportError
 from lab.layer import Target, Workspace
 from lab.model.files import LabFile
 from lab.model.host import Host
@@ -227,5 +228,5 @@ def test_a_step_that_fails_names_its_change_and_those_before_count(driver, tmp_p
 def test_without_an_address_nothing_is_tried(tmp_path):
     workspace = Workspace("t", tmp_path, tmp_path, tmp_path, tmp_path)
     (part,) = planner.parts(Document.model_validate({}))
-    with pytest.raises(native.TransportError, match="no address yet"):
+    with pytest.raises(TransportError, match="no address yet"):
         native.NativeDriver(workspace).observe(Target(Host("a", "b", "c"), part.spec, Inputs()))
