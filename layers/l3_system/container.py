@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 
-from layers.l3_system.spec import Spec
+from layers.l3_system.spec import Spec, System
 
 # Each container has these for itself (ipc, network and UTS namespaces).
 _OWN = re.compile(r"net\.|fs\.mqueue\.|kernel\.(hostname|domainname|sem|msg|shm)")
 
 
-def own(spec: Spec) -> Spec:
-    """What of it a container can have: its disks are mounted from outside."""
+def without_kernel(system: System) -> System:
+    """The section without what is the whole kernel's: swap and modules."""
+    return system.model_copy(update={"swap": {}, "kernel_modules": ()})
+
+
+def own(spec: Spec, declared: System) -> Spec:
+    """What of it a container can have, and the names of what it cannot."""
     kept = {key: value for key, value in spec.sysctl.items() if _OWN.match(key)}
-    left_out = tuple(key for key in spec.sysctl if key not in kept)
-    return spec.model_copy(update={"sysctl": kept, "filesystems": {}, "left_out": left_out})
+    settings = (key for key in spec.sysctl if key not in kept)
+    modules = (f"module {name}" for name in declared.modules)
+    left_out = (*settings, *declared.swap, *modules)
+    return spec.model_copy(update={"sysctl": kept, "left_out": left_out})
 
 
 def note(host: str, left_out: tuple[str, ...]) -> tuple[str, ...]:

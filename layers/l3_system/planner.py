@@ -32,10 +32,13 @@ def parts(document: Document) -> tuple[Part, ...]:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
     forwarded = document.provider.kind in _FORWARDING
-    disks = document.machine.disks
-    spec = specified(document.system, RECIPES, filesystems=disks, forwarded=forwarded)
-    if document.provider.kind == "docker":
-        spec = container.own(spec)
+    system, disks = document.system, document.machine.disks
+    contained = document.provider.kind == "docker"
+    if contained:  # its disks are mounted from outside
+        system, disks = container.without_kernel(system), {}
+    spec = specified(system, RECIPES, filesystems=disks, forwarded=forwarded)
+    if contained:
+        spec = container.own(spec, document.system)
     return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 

@@ -202,6 +202,7 @@ def test_the_kernel_of_this_machine_is_out_of_reach(real: Real) -> None:
     real.run("sudo sysctl -qw net.ipv4.ip_forward=1 kernel.hostname=web1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drift", "planned"),
     [
@@ -224,6 +225,7 @@ def test_what_is_done_behind_its_back_is_named_and_mended(
     assert real.run("cat /srv/mark") == MARK
 
 
+@pytest.mark.slow
 def test_limits_and_logins_change_while_it_runs(real: Real, tmp_path: Path) -> None:
     real.converge()
     boot = real.run("cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestamp")
@@ -241,6 +243,7 @@ def test_limits_and_logins_change_while_it_runs(real: Real, tmp_path: Path) -> N
     real.declare(memory="256MiB", login={"user": "strata"})
 
 
+@pytest.mark.slow
 def test_other_ports_are_another_container_on_the_same_data(real: Real) -> None:
     real.converge()
     before = real.outputs()
@@ -261,6 +264,7 @@ def test_other_ports_are_another_container_on_the_same_data(real: Real) -> None:
     real.declare(ports={})
 
 
+@pytest.mark.slow
 def test_a_new_template_keeps_what_is_durable_and_empties_the_rest(real: Real) -> None:
     real.declare(disks={"scratch": {"size": "1GiB", "mount": "/scratch"}})
     real.converge()
@@ -275,6 +279,7 @@ def test_a_new_template_keeps_what_is_durable_and_empties_the_rest(real: Real) -
     assert real.converge() == ["replace machine", "delete disk scratch"]
 
 
+@pytest.mark.slow
 def test_a_disk_becomes_durable_by_a_mark_of_its_own(real: Real) -> None:
     real.declare(disks={"data": {"durable": False}})
     assert real.converge() == ["update disk data"]
@@ -282,6 +287,7 @@ def test_a_disk_becomes_durable_by_a_mark_of_its_own(real: Real) -> None:
     assert real.converge() == ["update disk data"]
 
 
+@pytest.mark.slow
 def test_a_volume_that_was_removed_by_hand_is_made_anew(real: Real) -> None:
     real.converge()
     real.docker("rm", "--force", real.container)
@@ -289,6 +295,7 @@ def test_a_volume_that_was_removed_by_hand_is_made_anew(real: Real) -> None:
     assert real.converge() == ["create disk data", "create machine"]
 
 
+@pytest.mark.slow
 def test_a_lost_state_folder_costs_no_data(real: Real) -> None:
     real.converge()
     real.run(f"echo {MARK} | sudo tee /srv/mark")
@@ -299,6 +306,7 @@ def test_a_lost_state_folder_costs_no_data(real: Real) -> None:
     assert real.run("cat /srv/mark") == MARK
 
 
+@pytest.mark.slow
 def test_a_port_that_somebody_has_is_named_and_nothing_is_started(real: Real) -> None:
     real.converge()
     real.docker("stop", real.container)
@@ -311,6 +319,7 @@ def test_a_port_that_somebody_has_is_named_and_nothing_is_started(real: Real) ->
     assert real.converge() == ["update power"]
 
 
+@pytest.mark.slow
 def test_one_that_does_not_answer_is_told_with_what_it_said(real: Real) -> None:
     real.converge()
     real.run("sudo systemctl mask --quiet ssh")
@@ -324,6 +333,7 @@ def test_one_that_does_not_answer_is_told_with_what_it_said(real: Real) -> None:
     assert not real.plan()
 
 
+@pytest.mark.slow
 def test_one_that_ends_while_it_starts_is_told_with_what_it_said(real: Real) -> None:
     real.converge()
     real.docker("exec", real.container, "sh", "-c", "echo 'echo no way; exit 1' > /etc/first-start")
@@ -335,6 +345,7 @@ def test_one_that_ends_while_it_starts_is_told_with_what_it_said(real: Real) -> 
     assert real.converge() == ["create machine"]
 
 
+@pytest.mark.slow
 def test_what_another_made_is_left_alone(make_real: Callable[..., Real]) -> None:
     ours = make_real("other")
     image = ours.host.inputs.template
@@ -365,6 +376,7 @@ def test_what_another_made_is_left_alone(make_real: Callable[..., Real]) -> None
     assert ours.docker("volume", "ls", "-q", "--filter", f"name={ours.container}") == ""
 
 
+@pytest.mark.slow
 def test_two_labs_stand_side_by_side(make_real: Callable[..., Real], real: Real) -> None:
     real.converge()
     twin = make_real("twin")
