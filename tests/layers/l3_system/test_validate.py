@@ -55,7 +55,7 @@ locale: en_US
 swap: {/swap file: 1GiB, /s: 1}
 kernel_modules: [a, "b c"]
 services: {x: {masked: true, enabled: true}}
-""") == [  # noqa: E501
+""") == [
         "2:11 'etc/relative' is not absolute: write it with a leading /",
         '2:58 a mode is written in quotes: "0644"',
         "2:88 write %s where the path of the new file goes: nginx -t -c %s",
@@ -92,7 +92,7 @@ blocks: {/e: {b: {template: t.j2}}, /h: {b: {content: "# END strata b"}}}
 mounts: {/m: {source: /n/x}, /n: {source: /m/y}, /self-in: {source: /self-in/x}}
 services: {s: {state: running, restart_on: [/f, /nowhere], reload_on: [/e, /no]}, s.service: stopped}
 timers: {t: {unit: t.timer, on_calendar: daily}}
-""",  # noqa: E501
+""",
         **{"personas/web/t.j2": "{{ nothing }}\n"},
     ) == [
         "3:11 /a is declared under directories too",
@@ -156,4 +156,4 @@ timezone: Europe/Berlin
 locale: {default: en_US.UTF-8, generate: [de_DE.UTF-8]}
 swap: {/swapfile: 1GiB}
 kernel_modules: {br_netfilter: , kvm-intel: {nested: 1}}
-""")  # noqa: E501
+""")
