@@ -58,11 +58,16 @@ demo-clean:
 
 # The tests, a real machine included (about 14 minutes):  just test -k planner
 test *args:
-    @pytest -m "not slow" "$@"
+    @pytest -m "not vm and not build and not engine and not slow" -n auto "$@" || [ $? = 5 ]
+    @pytest -m "(vm or build) and not engine and not slow" "$@" || [ $? = 5 ]
 
-# The rest: crashes, rebuilds and drift on more real machines and a real Docker engine
+# The rest: crashes, rebuilds and drift on more real machines, and hosts in a real Docker engine
 test-slow *args:
-    @pytest -m slow "$@"
+    @pytest -m "slow or engine" "$@"
+
+# The example role under Molecule, on a sandbox host: converge, idempotence, verify
+molecule *args:
+    @pytest tests/roles/test_molecule.py "$@"
 
 # The fast tests only
 test-fast *args:

@@ -122,13 +122,13 @@ def ssh(fleet: Fleet, name: str, *command: str) -> list[str]:
 
 
 def prepare(fleet: Fleet) -> None:
-    """Package lists and archives are on every host, so that no tool waits for a mirror."""
+    """Package lists, apt's cache and archives are on every host: no tool waits for a mirror."""
     lines = [f"[{h['address']}]:{h['port']} {h['host_key']}\n" for h in fleet.hosts.values()]
     write(fleet.folder / "known_hosts", "".join(lines))
     first, *others = fleet.hosts
     fetch = f"sudo apt-get -q update && sudo apt-get -q -y -d install {' '.join(PACKAGES)}"
     subprocess.run(ssh(fleet, first, fetch), check=True, capture_output=True)
-    pack = "sudo tar -C / -cf - var/lib/apt/lists var/cache/apt/archives"
+    pack = "sudo tar -C / -cf - var/lib/apt/lists var/cache/apt"
     archive = subprocess.run(ssh(fleet, first, pack), check=True, capture_output=True).stdout
     for name in others:
         subprocess.run(ssh(fleet, name, "sudo tar -C / -xf -"), check=True, input=archive)

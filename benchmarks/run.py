@@ -99,6 +99,30 @@ def without_vm(claims, times):
             claims.add(f"lab {verb} of {hosts} memory hosts, peak", peak, memory, "MiB")
 
 
+def touched(claims, times):
+    """A real push of one host's edit into a lab of 1,000: how long finding that host takes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "lab"
+        folder.mkdir()
+        write_lab(folder, 1_000)
+        git = ["git", "-C", str(folder), "-c", "user.name=b", "-c", "user.email=b@example.org"]
+        hosts = folder / "inventory/hosts.yaml"
+        for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "a"]):
+            subprocess.run([*git, *words], check=True)
+        hosts.write_text(hosts.read_text().replace("number: 500}", "number: -1}"))
+        env = {**os.environ, "XDG_STATE_HOME": f"{name}/state"}
+        argv = [LAB, "-C", str(folder), "plan", "--against", "main", "--json"]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+        planned = {p["host"] for p in json.loads(done.stdout.splitlines()[-1])["parts"]} - {""}
+        if planned != {"h500"}:
+            raise SystemExit(f"the commit touches h500, and {sorted(planned)[:3]} was found")
+        validate, _ = median([LAB, "-C", str(folder), "validate", "--quiet"], times, env=env)
+        seconds, peak = median([*argv, "--quiet"], times, env=env, ok=(2,))
+        beside = f"{seconds / validate:.1f} x lab validate of the same lab"
+        claims.add("which of 1000 hosts a commit touches", seconds, 2.0, "s", beside)
+        claims.add("which of 1000 hosts a commit touches, peak", peak, 300, "MiB")
+
+
 def with_vm(claims, selector, times):
     """The second demo run, against what ten bare ssh logins in a row would take."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
@@ -130,6 +154,7 @@ def main():
     options = parser.parse_args()
     claims = Claims()
     without_vm(claims, options.times)
+    touched(claims, options.times)
     if options.vm:
         with_vm(claims, options.vm, options.times)
     if options.json:

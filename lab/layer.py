@@ -298,6 +298,7 @@ class Layer:
         prune_parts: A part that is no longer declared is planned as absent (workloads); otherwise
             only ``destroy`` removes it (machines).
         destroyed: Whether ``lab destroy`` acts on this layer.
+        takes_vars: Templates and the like use the host's ``vars``: they are declared for it, too.
         stacked: Each part stands on what the parts before it make: while one of those has changes
             pending, its plan is a prediction, and open.
     """
@@ -323,6 +324,7 @@ class Layer:
     findings: Callable[[Workspace, Host, Part], tuple[Finding, ...]] = _nothing_found
     prune_parts: bool = False
     destroyed: bool = False
+    takes_vars: bool = False
     stacked: bool = False
 
     @property

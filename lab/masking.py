@@ -27,12 +27,13 @@ _WRAPS = (64, 70, 76)  # where programs break lines of base64
 _lock = threading.Lock()
 _names: dict[str, str] = {}  # value -> the name that stands in its place
 _needles: tuple[tuple[str, str], ...] = ()  # text to be found -> what replaces it, longest first
+_starts: frozenset[str] = frozenset()  # how they begin: most texts hold none of these
 _words: re.Pattern[str] | None = None
 
 
 def hide(value: str, name: str) -> None:
     """From now on ``value`` is written as ``(secret NAME)``, by every thread."""
-    global _needles, _words  # noqa: PLW0603 (one registry a process is the point)
+    global _needles, _starts, _words  # noqa: PLW0603 (one registry a process is the point)
     with _lock:
         if value in _names or len(value) <= 1:
             return
@@ -42,6 +43,7 @@ def hide(value: str, name: str) -> None:
         if len(value) >= SHORT:
             for needle in _forms(value):
                 found.setdefault(needle, mark)
+            _starts = frozenset(needle[:SHORT] for needle in found)
             _needles = tuple(sorted(found.items(), key=lambda item: -len(item[0])))
         else:
             short = "|".join(re.escape(v) for v in _names if len(v) < SHORT)
@@ -50,17 +52,18 @@ def hide(value: str, name: str) -> None:
 
 def forget() -> None:
     """Drop all of it (tests)."""
-    global _needles, _words
+    global _needles, _starts, _words
     with _lock:
         _names.clear()
-        _needles, _words = (), None
+        _needles, _starts, _words = (), frozenset(), None
 
 
 def mask(text: str) -> str:
     """The text with ``(secret NAME)`` wherever a hidden value stood, in whatever form."""
-    for needle, mark in _needles:
-        if needle in text:
-            text = text.replace(needle, mark)
+    if _needles and not _starts.isdisjoint([text[i : i + SHORT] for i in range(len(text))]):
+        for needle, mark in _needles:
+            if needle in text:
+                text = text.replace(needle, mark)
     if _words is not None:
         text = _words.sub(lambda found: f"(secret {_names[found[0]]})", text)
     return text

@@ -381,7 +381,7 @@ class Lab:
         raise ConfigError([Problem("", f"unknown layer {layer!r} (known: {names})")])
 
     def _sources(self, hosts: tuple[Host, ...]) -> str:
-        digests = Digests()
+        digests = Digests(self.layers)
         return digest_of([digests.host(h) for h in hosts])
 
     def _existing(self, selectors: tuple[str, ...]) -> tuple[Host, ...]:

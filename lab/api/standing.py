@@ -75,7 +75,7 @@ def standings(
     last: dict[tuple[str, str], list[PartRecord]] = {}
     for record in records:
         last.setdefault((record.host, record.layer), []).append(record)
-    digests = Digests()
+    digests = Digests(layers)
     found: list[HostStatus] = []
     for host in hosts:
         of_layers = tuple(

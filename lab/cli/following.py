@@ -94,6 +94,8 @@ def _after(settings: Settings, follower: Follower, old: str, new: str) -> int:
         screen.say(line("commit stays in force until the branch is pushed again."))
         return ExitCode.OK
     before = None if ZERO.match(old) else old
+    if any(r.state is State.RUNNING for r in follower.store.requests(1)):
+        screen.say(line("Another commit is being dealt with; this one is next."))
     by = next((os.environ[v] for v in _PUSHERS if os.environ.get(v)), who())
     number = follower.receive(new, before, by)
     process = spawn(follower)
@@ -112,6 +114,7 @@ def work(settings: Settings, name: str | None) -> int:
             return ExitCode.OK
         with follower.log(request.id).open("a", encoding="utf-8", buffering=1) as log:
             _, tell = _teller(settings, follower, log)
+            Trials(follower, tell).end_due()
             return _deal(follower, request, tell)
 
 

@@ -208,7 +208,8 @@ class Session:
             return  # the other stream may still hold the reason
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
-        noise = bytes(err.before + err.body).decode(errors="replace")
+        # An engine that cannot start the shell in a container says so where the shell would speak.
+        noise = bytes(err.before + err.body or out.before).decode(errors="replace")
         raise SessionEndedError(self._process.poll(), noise)
 
     @staticmethod

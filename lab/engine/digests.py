@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
+from lab.layer import Layer
 from lab.model.files import LabFile, LabProject, LabTree
 from lab.model.host import Host, Part
 from lab.model.secret import Secret
@@ -14,17 +16,19 @@ from lab.model.secret import Secret
 class Digests:
     """Computes each digest once: hosts whose sections are equal share their parts."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        self._take_vars = {layer.name for layer in layers if layer.takes_vars}
         self._known: dict[int, tuple[tuple[Part, ...], str]] = {}
 
     def of(self, host: Host, layer: str) -> str:
-        """Changes when anything that is declared for that layer does."""
+        """Changes when anything that is declared for that layer does, or a secret's value."""
         parts = host.parts.get(layer, ())
         known = self._known.get(id(parts))
         if known is None:
             # keeping the parts keeps their id from being given to something else
             known = self._known[id(parts)] = (parts, _digest(parts))
-        return known[1]
+        takes_vars = layer in self._take_vars and host.vars
+        return digest_of([known[1], host.vars]) if takes_vars else known[1]
 
     def host(self, host: Host) -> str:
         """Changes when anything does that a converge of this host could act on."""

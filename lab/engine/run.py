@@ -199,7 +199,7 @@ class _Run:
         self._listen = listen
         self._handed: dict[str, dict[str, object]] = {}
         self._bugs: list[Exception] = []
-        self._digests = Digests()
+        self._digests = Digests(engine.layers)
         self._started = time.monotonic()
         self._lock = threading.RLock()
         self._emitting = threading.Lock()

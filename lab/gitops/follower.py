@@ -67,7 +67,7 @@ class Follower:
             try:
                 self._check_signature(commit)
                 self.repository.export(commit, root)
-                with Lab.load(root, commit=commit) as lab:
+                with Lab.load(root) as lab:
                     self._check_name(lab)
             except LabError as error:
                 tell(Refused(error, root))
@@ -156,7 +156,7 @@ class Follower:
             shutil.rmtree(new, ignore_errors=True)
             self.repository.export(commit, new)
             new.rename(root)
-        with Lab.load(root, commit=commit) as lab:
+        with Lab.load(root, commit=commit[:12]) as lab:  # as long as the journal keeps them
             self._check_name(lab)
             self._lab = lab
             if self._cancelled.is_set():

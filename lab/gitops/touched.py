@@ -33,7 +33,7 @@ class Touched:
 
 def digests_of(hosts: Iterable[Host]) -> dict[str, str]:
     """Host name to the digest of everything that is declared for it."""
-    digests = Digests()
+    digests = Digests(())  # the hosts' vars are in every one
     return {host.name: digests.host(host) for host in hosts}
 
 

@@ -157,12 +157,7 @@ TextOrSecret = Annotated[
     BeforeValidator(named),
     WithJsonSchema({"type": "string", "description": "text, or !secret and a name"}),
 ]
-"""A field that may be one: ``content: !secret wifi_config``. Take it with :func:`text_of`."""
-
-
-def text_of(value: str | Secret) -> str:
-    """The text itself, or the value of the secret. Raises LabError where that is not to be had."""
-    return value.reveal() if isinstance(value, Secret) else value
+"""A field that may be one: ``content: !secret wifi_config``."""
 
 
 def with_secrets(value: Any, info: ValidationInfo) -> Any:

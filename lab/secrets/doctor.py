@@ -12,7 +12,9 @@ from lab.masking import SHORT
 from lab.model.outcome import Finding, Level
 from lab.secrets import age, editing
 from lab.secrets.folder import FOLDER, OPERATORS
+from lab.secrets.generate import Recipe
 from lab.secrets.identities import own_file, standard_file
+from lab.secrets.notes import note_of
 from lab.secrets.readers import Readers, Uses
 from lab.secrets.sops.document import Sealed
 from lab.secrets.store import Store
@@ -120,6 +122,7 @@ def _readers_of(sealed: Sealed, names: Collection[str], readers: Readers) -> Ite
 
 def _names(store: Store, uses: Uses) -> Iterator[Finding]:
     known = store.entries()
+    sources = set(_sources(store))
     for name in sorted(set(uses) - set(known)):
         yield Finding(Level.FAIL, name, "it is used, and there is none", f"lab secrets set {name}")
     for name, entry in sorted(known.items()):
@@ -129,9 +132,20 @@ def _names(store: Store, uses: Uses) -> Iterator[Finding]:
         elif not entry.is_public and _length(store, name) in range(1, SHORT):
             what = f"its value has fewer than {SHORT} characters, too few to be hidden everywhere"
             yield Finding(Level.WARN, name, what, f"lab secrets rotate {name}")
-        if name not in uses and not entry.is_public:
+        if name not in uses and name not in sources and not entry.is_public:
             hint = f"use it as !secret {name}, or: lab secrets remove {name}"
             yield Finding(Level.WARN, name, "no host and no provider uses it", hint)
+
+
+def _sources(store: Store) -> Iterator[str]:
+    """Secrets that others were made of: passwords that were hashed."""
+    for entry in store.entries().values():
+        try:
+            recipe = Recipe.read(note_of(store.opened(entry.file).tree, entry.path))
+        except LabError:
+            continue
+        if recipe is not None and recipe.of:
+            yield recipe.of
 
 
 def _length(store: Store, name: str) -> int:

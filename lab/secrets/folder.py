@@ -15,6 +15,7 @@ FOLDER = "secrets"
 HOSTS = "hosts"
 OPERATORS = "operators.txt"
 _MAX_FILES = 2_000
+_HALF = ".strata-new"
 
 
 class Folder:
@@ -59,7 +60,10 @@ class Folder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Nobody else writes here meanwhile. Raises LabError where somebody does."""
+        """Nobody else writes here meanwhile; what a killed one left half-written is removed.
+
+        Raises LabError where somebody does.
+        """
         try:
             self.path.mkdir(exist_ok=True)
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -67,19 +71,23 @@ class Folder:
             raise LabError(f"Unable to use {self.path}: {error.strerror}.") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
         except BlockingIOError:
+            os.close(descriptor)
             raise LabError(
                 f"Unable to change {FOLDER}/: another command is changing it just now.",
                 hint="the same command again",
             ) from None
+        try:
+            for left in self.path.rglob(f".*{_HALF}"):
+                left.unlink(missing_ok=True)
+            yield
         finally:
             os.close(descriptor)
 
 
 def write(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Put a file there, whole or not at all; one that is there keeps its mode. Raises LabError."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    new = path.with_name(f".{path.name}{_HALF}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():

@@ -125,7 +125,7 @@ def _engine(observed: Observed) -> Iterator[Finding]:
         yield Finding(Level.WARN, "docker storage", slow)
     if engine.cannot_limit:
         limits = " and ".join(f"machine.{name}" for name in engine.cannot_limit)
-        why = f"Docker on this machine cannot limit that: {limits} is not enforced"
+        why = f"Docker cannot limit that on this machine, and does not enforce {limits}"
         yield Finding(Level.WARN, "docker limits", why)
     if engine.free is not None:
         told = f"{show_size(engine.free)} free in {engine.folder}"

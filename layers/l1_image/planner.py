@@ -156,6 +156,7 @@ def _fields(wanted: Definition, previous: Definition | None) -> tuple[FieldDiff,
 
 
 _OF_EVERY_IMAGE = (
+    "/etc/apt/apt.conf.d/90machine",
     "/etc/cloud/*",
     "/etc/grow-root.d/*",
     "/etc/initramfs/post-update.d/zz-esp",

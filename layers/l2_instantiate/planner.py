@@ -96,13 +96,14 @@ def check(host: Host, part: Part) -> tuple[tuple[tuple[str, ...], str], ...]:
 
 
 def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's signature)
-    """Who logs in, and with which keys: a machine that is made gets both from here."""
+    """Who logs in, with which keys and rights: a machine that is made gets them from here."""
     assert isinstance(part.spec, Spec)  # noqa: S101 (for the type checker)
     if part.spec.existing is not None:
         return frozenset({(Sort.USER, part.spec.existing.user)})
     login = part.spec.machine.login
     keys = (word for line in login.key_lines for word in line.split())
-    return frozenset({(Sort.USER, login.user), *((Sort.KEY, word) for word in keys)})
+    files = ((Sort.FILE, path) for path in ("/etc/sudoers.d/90-login", "/etc/first-start"))
+    return frozenset({(Sort.USER, login.user), *((Sort.KEY, word) for word in keys), *files})
 
 
 def plan(target: Machine, observed: Observed | None, replace_on: frozenset[str]) -> Plan:
@@ -277,7 +278,7 @@ def _disk_changes(
             changes.append(steps.create_disk(name, declared, reason))
             continue
         if not found.owned and not target.adopt:
-            place = Observed(owned=False)
+            place = Observed(owned=False, place=found.place)
             blockers.append(steps.not_ours(steps.disk_thing(name), host, place))
         elif not found.owned:
             changes.append(steps.take_over(steps.disk_thing(name), ""))

@@ -303,12 +303,16 @@ class Inputs(BaseModel):
 
 
 class ObservedDisk(_Declared):
-    """One disk as it is: bytes it can hold, bytes it takes on this machine (``None``: unknown)."""
+    """One disk as it is: bytes it can hold, bytes it takes on this machine (``None``: unknown).
+
+    ``place`` is where it lies, for people, where its name alone does not tell.
+    """
 
     size: int
     used: int | None = 0
     durable: bool = False
     owned: bool = True
+    place: str = ""
 
 
 class Observed(_Declared):

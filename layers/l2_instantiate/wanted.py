@@ -11,6 +11,9 @@ Machine = Target[Spec, Inputs]
 REPLACE_ON = frozenset({"template_name"})
 """What no backend can change under a running root disk."""
 
+CONTAINER_REPLACE_ON = REPLACE_ON | {"mounts", "ports"}
+"""What a container has for life."""
+
 
 def desired(target: Machine) -> Observed:
     """What observing finds once nothing is left to do."""

@@ -54,5 +54,6 @@ LAYER = Layer(
     drivers={"native": _native, "ansible": _ansible, "pyinfra": _pyinfra, "memory": _memory},
     fresh=planner.fresh,
     check=planner.check,
+    takes_vars=True,
     stacked=True,
 )

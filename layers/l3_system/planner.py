@@ -12,7 +12,7 @@ from lab.layer import Above, Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
-from layers.l3_system import contradictions, errands, reachable
+from layers.l3_system import container, contradictions, errands, reachable
 from layers.l3_system.kinds import lifeline, mount
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
@@ -31,10 +31,14 @@ def parts(document: Document) -> tuple[Part, ...]:
     if document.system is None:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
-    # A container has its disks mounted from outside.
-    disks = {} if document.provider.kind == "docker" else document.machine.disks
     forwarded = document.provider.kind in _FORWARDING
-    spec = specified(document.system, RECIPES, filesystems=disks, forwarded=forwarded)
+    system, disks = document.system, document.machine.disks
+    contained = document.provider.kind == "docker"
+    if contained:  # its disks are mounted from outside
+        system, disks = container.without_kernel(system), {}
+    spec = specified(system, RECIPES, filesystems=disks, forwarded=forwarded)
+    if contained:
+        spec = container.own(spec, document.system)
     return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 
@@ -88,7 +92,8 @@ def _plan(target: Target[Spec, Inputs], observed: Observed | None) -> Plan:
     changes += mount.files_first(coming, target.spec)
     who = login(target, view.observed)
     blockers += lifeline.blockers(changes, who)
-    return Plan(lifeline.in_order(changes, who), tuple(blockers))
+    notes = container.note(target.host.name, target.spec.left_out) if changes else ()
+    return Plan(lifeline.in_order(changes, who), tuple(blockers), notes=notes)
 
 
 def login(target: Target[Spec, Inputs], observed: Observed | None = None) -> lifeline.Login:

@@ -14,7 +14,7 @@ from lab.cli.text import tables
 from lab.cli.text.board import Board
 from lab.cli.text.entropy import adopted_lines, entropy_lines
 from lab.cli.text.look import ASCII, Look, Signs
-from lab.cli.text.plans import plan_lines
+from lab.cli.text.plans import change_lines, plan_lines
 from lab.cli.text.reports import report_lines
 from lab.errors import ConfigError, DriverError, Problem
 from lab.model.plan import Action, Change, FieldDiff
@@ -227,3 +227,11 @@ def test_ten_thousand_different_plans_are_cut_short(scene):
     assert lines[1].plain.startswith("  -/+ db1: root disk")
     assert len(lines) < 300
     assert "9,961 more hosts" in "\n".join(t.plain for t in lines)
+
+
+def test_a_plan_says_what_reverts_by_itself(look):
+    change = Change(Action.UPDATE, "file /etc/ssh/sshd_config", disconnects=True, guarded=True)
+    lines = [text.plain.strip() for text in change_lines(change, look)]
+    assert "guarded: reverts by itself if it cuts us off" in lines
+    plain = change_lines(replace(change, guarded=False), look)
+    assert "guarded" not in "".join(text.plain for text in plain)

@@ -158,6 +158,12 @@ def changes(report: dict) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture(scope="session")
+def real_lab():
+    """The class, for labs that are not the session's one."""
+    return RealLab
+
+
+@pytest.fixture(scope="session")
 def real(tmp_path_factory):
     """One real machine for the whole session, made from nothing; gone afterwards."""
     lab = RealLab(Path(tmp_path_factory.mktemp("real", numbered=True)), "e2e")

@@ -317,7 +317,7 @@ def test_thirty_secrets_cost_little():
     started = time.process_time()
     for text in lines:
         masking.mask(text)
-    assert time.process_time() - started < 1.0
+    assert time.process_time() - started < 0.2
 
 
 def test_the_registry_belongs_to_the_process():

@@ -113,6 +113,7 @@ def _change_key(host: str, change: Change) -> Any:
         without(host, change.reason),
         without(host, change.destroys),
         without(host, change.interrupts),
+        change.guarded,
         tuple(_field_key(host, f) for f in change.fields),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from lab.cli.approval import losing
 from lab.cli.text.groups import hosts_of
@@ -39,7 +40,8 @@ def plan_markdown(
     if lost:
         rows = [f"> - **{_text(h)}** loses {_text(', '.join(what))}" for h, what in lost.items()]
         parts.append("\n".join(["> [!CAUTION]", "> Lost for good once this is approved:", *rows]))
-    parts.append(_details([t.plain.rstrip() for t in plan_lines(report, look, titles)]))
+    whole = plan_lines(report, replace(look, full=True), titles)
+    parts.append(_details([text.plain.rstrip() for text in whole]))
     return "\n\n".join(parts) + _removed(comparison) + "\n"
 
 

@@ -154,7 +154,11 @@ def outcome_text(part: PartReport, verb: str = "") -> str:
     count = len(part.plan.changes)
     match part.outcome:
         case Outcome.UNCHANGED:
-            return {"destroy": "nothing to remove", "entropy": "looked at"}.get(verb, "as declared")
+            return {
+                "destroy": "nothing to remove",
+                "entropy": "looked at",
+                "adopt": "looked at",
+            }.get(verb, "as declared")
         case Outcome.CHANGED:
             return plural(len(part.applied) or count, "change")
         case Outcome.PENDING:

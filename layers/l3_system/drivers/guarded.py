@@ -13,6 +13,7 @@ from lab.errors import DeadlineExceeded, DriverError, Reverted, TransportError
 from lab.layer import Report, Workspace
 from lab.model.plan import Change
 from layers.l3_system.kinds import guard
+from layers.l3_system.kinds.guard_live import whole
 from layers.l3_system.kinds.kind import Step
 from layers.l3_system.kinds.lifeline import Lifeline
 from layers.l3_system.kinds.script import sections
@@ -59,7 +60,7 @@ class Trial:
                 done was put back), or the host did not come back.
         """
         names = _names([change for step in steps for change in step.changes])
-        steps = guard.whole(steps, line)
+        steps = whole(steps, line)
         self._arm(line, names)
         faults.point("l3.guard.after_arm")
         failure = self._apply(steps, names)

@@ -73,6 +73,12 @@ class NativeDriver:
         found: dict[str, list[Section]] = {}
         for name, section in sections(nonce, reply.stdout):
             found.setdefault(name, []).append(section)
+        if "lacks" in found:
+            lacks = ", ".join(section.words[0] for section in found["lacks"])
+            raise DriverError(
+                f"Unable to look at the system on {target.host.name}: it has no {lacks}.",
+                hint="install coreutils, grep, sed and awk there, or busybox",
+            )
         if "end" not in found:
             lines = reply.lines
             raise DriverError(

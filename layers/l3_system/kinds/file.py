@@ -174,11 +174,13 @@ def _step(change: Change, wanted: Wanted | None) -> Step:
 
 
 def _checked(path: str, command: str) -> str:
-    """The command's last words are the cause that is told; its other lines stand above them."""
+    """The cause is the line that tells of an error, else the last; all lines stand above it."""
     run = command.replace("%s", quote(f"{path}.strata-new"))
     return (
         f"said=$( ( {run} ) </dev/null 2>&1 ) || {{ status=$?\n"
-        "  printf '%s\\n' \"$said\"; said=$(printf '%s\\n' \"$said\" | grep . | tail -n 1)\n"
+        "  printf '%s\\n' \"$said\"; all=$said\n"
+        "  said=$(printf '%s\\n' \"$all\" | grep -i -m 1 -e error) ||\n"
+        "    said=$(printf '%s\\n' \"$all\" | grep . | tail -n 1) || :\n"
         f"  printf '%s refuses it, and nothing was changed: %s\\n' {quote(command)} "
         '"${said:-status $status}"; exit 1; }'
     )

@@ -35,6 +35,7 @@ fi"""
 """A fragment for observing: tells of a guard of this boot, and the seconds it has left."""
 
 _ARM = """umask 077
+for c in find setsid sort tar; do command -v $c >/dev/null || refuse "it has no $c"; done
 { mkdir -p -m 700 $lib && ( : >>$lib/guard.lock ); } 2>/dev/null ||
   refuse "nothing can be written to $lib"
 exec 9>>$lib/guard.lock
@@ -172,42 +173,6 @@ cat $R/out; cat $R/err >&2
 read -r status <$R/status; exit "$status"
 """
 
-_CHECKS = {
-    Area.LOGIN: "! command -v sshd >/dev/null || sshd -t\n",
-    Area.RIGHTS: """! command -v visudo >/dev/null || visudo -cf /etc/sudoers ||
-  { echo "sudo cannot read its rules any more" >&2; exit 1; }
-""",
-    Area.FIREWALL: """! systemctl -q is-enabled nftables.service 2>/dev/null ||
-  nft -c -f /etc/nftables.conf
-""",
-}
-_LIVE = {
-    Area.LOGIN: """if [ -d /run/systemd/system ]; then
-  for u in ssh sshd; do ! systemctl -q is-active $u.service || { systemctl restart $u.service; break; }; done
-elif [ -s /run/sshd.pid ]; then kill -HUP "$(cat /run/sshd.pid)"; sleep 1
-fi
-""",  # noqa: E501 (shell)
-    Area.FIREWALL: """! systemctl -q is-enabled nftables.service 2>/dev/null ||
-  nft -f /etc/nftables.conf
-""",
-    Area.NETWORK: """settled() {
-  for f in /run/systemd/netif/links/*; do
-    case $(cat "$f" 2>/dev/null) in *ADMIN_STATE=configuring*|*ADMIN_STATE=pending*) return 1 ;; esac
-  done
-}
-if ! [ -d /run/systemd/system ]; then :
-elif systemctl -q is-active systemd-networkd.service; then
-  if [ -d /etc/netplan ] && command -v netplan >/dev/null; then netplan apply; fi
-  # what is there already it never makes anew by itself
-  remade=; for n in NETDEVS; do ! ip link delete "$n" 2>/dev/null || remade=1; done
-  if [ "$remade" ]; then systemctl restart systemd-networkd.service; else networkctl reload; fi
-  # it answers before it is done; a connection that comes in between would prove nothing
-  sleep 1; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do settled && break; sleep 1; done
-elif systemctl -q is-active networking.service; then systemctl restart networking.service
-fi
-""",  # noqa: E501 (shell)
-}
-
 _SETTLE = """[ -d /run/systemd/system ] && has_systemd=1 || has_systemd=
 n=; [ ! -r $G/nonce ] || read -r n <$G/nonce
 if [ "$n" = "$nonce" ]; then
@@ -216,7 +181,7 @@ if [ "$n" = "$nonce" ]; then
   elif read -r s <$R/status; [ "$s" != 0 ]; then echo failed
   elif mv $G/armed $G/confirmed 2>/dev/null; then
     if [ "$has_systemd" ]; then systemctl stop strata-guard.timer 2>/dev/null
-    else read -r p <$G/sleeper && kill "-$p"; fi
+    else read -r p <$G/sleeper && kill -15 "-$p"; fi
     rm -f $boot $wants/${boot##*/}; sync -f $G 2>/dev/null || sync
     rm -rf $G $R $lib/guard.lock; echo confirmed
     case $has_systemd$(systemctl show -p LoadState ${boot##*/} 2>/dev/null) in
@@ -265,25 +230,8 @@ def _relative(paths: Sequence[str]) -> str:
     return "\n".join(path.lstrip("/") for path in paths)
 
 
-def live(line: Lifeline) -> str:
-    """Shell that makes what was changed bite now rather than at the next boot."""
-    links = quote(*line.links)
-    areas = [area for area in Area if area in line.areas]
-    return "".join(_LIVE.get(area, "").replace("NETDEVS", links) for area in areas)
-
-
-def whole(steps: Sequence[Step], line: Lifeline) -> list[Step]:
-    """The steps, with what others make of them checked before the first program starts."""
-    checks = "".join(_CHECKS.get(area, "") for area in Area if area in line.areas)
-    starts = (
-        i for i, s in enumerate(steps) if s.changes[0].what.startswith(("service ", "timer "))
-    )
-    at = next(starts, len(steps))
-    return [*steps[:at], Step((), checks or ":"), *steps[at:], Step((), live(line) or ":")]
-
-
 def trying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:
-    """Shell that carries out :func:`whole` steps under the armed timer, and what it reads."""
+    """Shell that carries out the steps under the armed timer, and what it reads."""
     script, stdin = applying(nonce, steps)
     inner = script.encode()
     return f"{_NAMES}{_DETACHED.replace('SIZE', str(len(inner)))}", inner + stdin

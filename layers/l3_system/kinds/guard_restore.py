@@ -33,8 +33,7 @@ files() {
     [ ! -e "/$p" ] || ( cd / && find "$p" -xdev ! -type s )
   done <roots >now
   while IFS= read -r p; do rm -rf -- "/$p"; done <absent
-  sort trees >was
-  sort now | comm -23 - was | sort -r | while IFS= read -r p; do
+  awk 'NR == FNR { was[$0]; next } !($0 in was)' trees now | sort -r | while IFS= read -r p; do
     if [ -d "/$p" ] && [ ! -L "/$p" ]; then rmdir -- "/$p"; else rm -f -- "/$p"; fi
   done
   [ ! -e files.tar ] || tar -C / --numeric-owner -xf files.tar
@@ -72,7 +71,11 @@ units() {
       *) continue ;;
     esac
     case " $kept " in *" $u "*) verb=start ;; esac
-    case $u in systemd-networkd.socket) verb=start ;; esac
+    case $u in
+      systemd-networkd.socket) verb=start ;;
+      # a socket is not opened anew while its service runs
+      *.socket) [ "$mode" = boot ] || control stop "${u%.socket}.service" ;;
+    esac
     [ "$mode" != boot ] || verb=start
     control reset-failed "$u"; control $now $verb "$u"
   done <units

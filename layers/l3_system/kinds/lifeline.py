@@ -66,7 +66,10 @@ _ACCOUNTS = tuple(
 )
 _UNIT_FILES = "/etc/systemd/system"
 _ORIGINALS = "/var/lib/strata/originals"
-_EDITS = "/var/lib/strata/edits"
+# What the kinds note down on the host: it must not speak of what was taken back.
+_RECORDS = tuple(
+    f"/var/lib/strata/{n}" for n in ("owned", "acted", "edits", "firewall", "passwords")
+)
 _STARTS = {"service", "timer"}
 _WAYS_IN = {"openssh-server": "sshd", "sudo": "sudo", "opendoas": "doas"}
 
@@ -118,6 +121,9 @@ def concerns(change: Change, login: Login) -> frozenset[Area]:
         return _by_kind(kind, name, change, login)
     if kind in {"service", "unit", "timer"}:
         return frozenset(area for area, unit in _UNIT.items() if unit.match(name))
+    if name.startswith(f"{_UNIT_FILES}/"):
+        unit = name.removeprefix(f"{_UNIT_FILES}/").split("/")[0].removesuffix(".d")
+        return frozenset(area for area, known in _UNIT.items() if known.match(unit))
     if name.startswith("/"):
         return frozenset(
             area
@@ -214,12 +220,11 @@ def lifeline(changes: Iterable[Change], login: Login) -> Lifeline:
     """All that the given changes concern, as it has to be saved before they are made."""
     each = [_saved(change, login) for change in changes]
     areas = frozenset(area for line in each for area in line.areas)
-    trees = {"/var/lib/strata/owned", *(path for line in each for path in line.trees)}
+    trees = {*_RECORDS, *(path for line in each for path in line.trees)}
     units = {unit for line in each for unit in line.units}
     units |= {unit for area in areas for unit in UNITS[area]}
     if Area.FIREWALL in areas:
         trees |= {"/etc/nftables.conf", f"{_ORIGINALS}/etc/nftables.conf"}
-        trees.add("/var/lib/strata/firewall")
     if Area.NETWORK in areas:
         trees.add("/etc/systemd/network")
     if units:
@@ -258,5 +263,4 @@ def _saved(change: Change, login: Login) -> Lifeline:
             return Lifeline(areas)
     path = _path(kind, name)
     link = NETDEV.fullmatch(path) if change.action is not Action.CREATE else None
-    kept = (f"{_ORIGINALS}{path}", *([f"{_EDITS}{path}"] if kind == "edit" else []))
-    return Lifeline(areas, (path, *kept), links=(link[1],) if link else ())
+    return Lifeline(areas, (path, f"{_ORIGINALS}{path}"), links=(link[1],) if link else ())

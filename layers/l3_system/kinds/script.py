@@ -29,6 +29,12 @@ if [ -r $lib/owned ]; then
 fi
 """
 
+# What the kinds call besides the shell's own words; looking for them spawns nothing.
+_TOOLS = """for c in awk grep head sed sha256sum stat; do
+  command -v $c >/dev/null 2>&1 || mark lacks $c
+done
+"""
+
 # take PATH SIZE: that much of standard input into a new file, all of it or an error.
 # beside PATH: `$new` is what will take its place; it and new folders go again if the step fails.
 # place PATH [OWNER MODE]: `$new` takes its place; a file that is a mount (in containers) is filled.
@@ -123,7 +129,9 @@ fi
 
 def probing(nonce: str, fragments: Sequence[str]) -> str:
     """One script of all fragments. ``nonce`` must not occur in any answer."""
-    return f"nonce={nonce}\n{_COMMON}{_LEDGER}" + "\n".join([*fragments, "mark end", "exit 0\n"])
+    return f"nonce={nonce}\n{_COMMON}{_TOOLS}{_LEDGER}" + "\n".join(
+        [*fragments, "mark end", "exit 0\n"]
+    )
 
 
 def applying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:

@@ -110,7 +110,8 @@ def _script(change: Change, wanted: Wanted | None) -> str:
     if change.action is Action.DELETE or wanted is None:
         return (
             f"rm -f {conf}; was=$(how {thing}); was=${{was#found}}; was=${{was# }}\n"
-            f'[ -z "$was" ] || [ ! -e {path} ] || printf "%s\\n" "$was" >{path}\ndisown {thing}'
+            f'[ -z "$was" ] || [ ! -e {path} ] || [ "$(cat {path})" = "$was" ] || '
+            f'printf "%s\\n" "$was" >{path}\ndisown {thing}'
         )
     value = str(wanted.fields["value"])
     return (

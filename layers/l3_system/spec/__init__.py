@@ -27,10 +27,11 @@ class System(Settings, Accounts, Software, Files, Services, Connection, Tools):
 
 
 class Spec(System):
-    """Everything native converges on one host."""
+    """Everything native converges on one host; ``left_out`` is what a container cannot have."""
 
     filesystems: dict[str, Filesystem] = {}
     forwarded: bool = Field(default=False, description="a port of ours leads to its port 22")
+    left_out: tuple[str, ...] = ()
 
 
 def _none_or_section(value: Any) -> Any:

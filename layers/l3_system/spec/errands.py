@@ -110,8 +110,8 @@ class Rehearsal(_Seen):
 
     Attributes:
         steps: In the tool's order.
-        stopped: The step that the dry run could not get past, where what is skipped in a dry run
-            explains that; ``""``: it got to the end.
+        stopped: The step that the dry run could not get past; ``""``: it got to the end. A real
+            run may: a dry run lacks what the steps before would have made.
         why: What that step said.
         applied: The digest of the errand when it was last applied here whole; ``""`` = never.
         missing: What the host lacks for the tool to run on it (``"python3"``).

@@ -14,6 +14,7 @@ from layers.l3_system.kinds.kind import Section, quote
 from layers.l3_system.kinds.script import probing, sections
 from layers.l3_system.spec.files import Link
 from layers.l3_system.spec.types import Account, Path, UnitName
+from layers.l3_system.survey.crowds import parted
 from layers.l3_system.survey.facts import Account as Person
 from layers.l3_system.survey.facts import Facts
 from layers.l3_system.survey.judging import Lab, changed, loose, undeclared
@@ -58,7 +59,9 @@ class _Draft:
 def paths(facts: Facts, lab: Lab) -> list[str]:
     """The files whose content is wanted; links and large ones are not."""
     there = [path for path, how in changed(facts, lab) if how == "changed"]
-    there += [p for p, f in loose(facts, lab) if f.kind == "f" and f.size <= MOST]
+    files = dict(loose(facts, lab))
+    single, _ = parted(files)
+    there += [p for p in single if files[p].kind == "f" and files[p].size <= MOST]
     return sorted(set(there) - set(facts.setuid))
 
 
@@ -166,7 +169,12 @@ def _files(facts: Facts, kept: Mapping[str, Kept], lab: Lab, draft: _Draft) -> N
     files: dict[str, Any] = {}
     removed = [path for path, how in changed(facts, lab) if how == "removed"]
     links: dict[str, Any] = {}
-    for path, file in loose(facts, lab):
+    there = dict(loose(facts, lab))
+    single, crowds = parted(there)
+    for folder, paths_ in crowds.items():
+        draft.leave(folder, f"{len(paths_)} files: bring them by a package, a role or a deploy")
+    for path in single:
+        file = there[path]
         if path in facts.setuid or file.leads_to == "/dev/null":
             continue
         if file.kind == "l" and _fits(_PATH, path) and _fits(_LINK, {"target": file.leads_to}):

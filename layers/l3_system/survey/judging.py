@@ -12,6 +12,7 @@ from lab.model.undeclared import Known, Sort, Undeclared, ordered
 from layers.l3_system.kinds.kind import Wanted
 from layers.l3_system.spec import Spec, unit_name
 from layers.l3_system.survey import ordinary
+from layers.l3_system.survey.crowds import parted
 from layers.l3_system.survey.facts import Account, Facts, File
 from layers.l3_system.survey.keys import key_of, title_of
 from layers.l3_system.survey.packages import Package, chosen
@@ -126,9 +127,13 @@ def _comes_with_debian(name: str, package: Package) -> bool:
 def _files(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     for path, how in changed(facts, lab):
         yield Undeclared(Sort.CONFFILE, path, how)
-    for path, file in loose(facts, lab):
-        if path not in facts.setuid:
-            yield _file(path, file, facts)
+    files = {path: file for path, file in loose(facts, lab) if path not in facts.setuid}
+    single, crowds = parted(files)
+    for path in single:
+        yield _file(path, files[path], facts)
+    for folder, paths in crowds.items():
+        size = sum(files[path].size for path in paths)
+        yield Undeclared(Sort.FILE, f"{folder}/*", f"{len(paths)} files", size)
     for path in facts.setuid:
         if not lab.knows(Sort.FILE, path):
             yield Undeclared(Sort.SETUID, path, "of no package")

@@ -24,6 +24,7 @@ FILES = (
     "/etc/default/console-setup", "/etc/default/grub.ucf-*", "/etc/default/keyboard",
     "/etc/default/locale", "/etc/default/ssh", "/etc/default/useradd", "/etc/dpkg/origins/default",
     "/etc/environment", "/etc/hosts.allow", "/etc/hosts.deny", "/etc/initramfs-tools/conf.d/resume",
+    "/etc/initramfs-tools/modules",
     "/etc/issue*", "/etc/kernel-img.conf", "/etc/ld.so.cache", "/etc/locale.conf",
     "/etc/locale.gen", "/etc/modprobe.d/amd64-microcode-blacklist.conf", "/etc/modules",
     "/etc/network/interfaces", "/etc/networks", "/etc/nsswitch.conf",

@@ -124,7 +124,7 @@ def script(nonce: str, kept: Iterable[str]) -> str:
         .replace("EXCLUDE", exclude)
     )
     made = "\n  ".join(
-        f"[ ! -f {path} ] || cmp -s {path} {origin} || echo {path}"
+        f"[ ! -f {path} ] || [ ! -f {origin} ] || cmp -s {path} {origin} || echo {path}"
         for path, origin in MADE_FROM.items()
     )
     packages = _PACKAGES.replace("MADE_FROM", made)

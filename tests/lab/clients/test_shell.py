@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lab.clients.shell import Endpoint, Shell, Shells
+from lab.clients.shell_ssh import command_line
 from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
 
 LOCAL = Endpoint("here", kind="local")
@@ -307,3 +308,28 @@ def test_without_ssh_the_doctor_is_the_next_step(pool, sshd, without_root):
     with pytest.raises(DriverError, match="ssh is not installed here") as caught:
         pool.to(sshd).run("true", doing="look at it")
     assert caught.value.hint == "lab doctor"
+
+
+def test_a_new_connection_never_rides_on_an_open_one():
+    endpoint = Endpoint("web1", "ssh", "192.0.2.1")
+    anew = command_line(endpoint, None, root=False, anew=True)
+    assert "-oControlPath=none" in anew
+    assert "-oControlPath=none" not in command_line(endpoint, None, root=False)
+
+
+def test_an_adopted_shell_takes_the_place_of_the_one_before(pool, sshd):
+    first, second = pool.to(sshd), pool.anew(sshd)
+    assert first.run("echo $PPID", doing="try", root=False) != second.run(
+        "echo $PPID", doing="try", root=False
+    )
+    pool.adopt(second)
+    assert pool.to(sshd) is second
+    assert not first._sessions
+    assert second.run("echo on", doing="try", root=False).text == "on\n"
+
+
+def test_a_host_that_lacks_a_tool_says_which(pool, without_root, tmp_path):
+    (tmp_path / "bin/head").unlink()
+    with pytest.raises(DriverError, match="it has no head") as caught:
+        pool.to(LOCAL).run("true", doing="look at it", root=False)
+    assert "coreutils" in caught.value.hint

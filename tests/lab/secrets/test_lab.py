@@ -269,6 +269,7 @@ def test_a_kill_while_writing_leaves_the_old_file_or_the_new(full, root):
         assert full().reveal("db") == expected
     full().set("db", "third-value")
     assert full().reveal("db") == "third-value"
+    assert [p.name for p in (root / "secrets").rglob(".*")] == []
 
 
 def test_two_at_once_take_turns(full, root):
@@ -480,3 +481,25 @@ def test_a_lab_without_secrets_needs_no_library(lab_dir):
         "assert not {'pyrage', 'cryptography'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(root)], check=True)
+
+
+def test_a_new_value_leaves_its_hosts_pending_until_they_converged(full, root):
+    def pending():
+        with Lab.load(root) as lab:
+            return {s.host for s in lab.status() for x in s.layers if x.standing == "pending"}
+
+    with Lab.load(root) as lab:
+        assert lab.converge().exit_code == 0
+    assert pending() == set()
+    full().set("nas_share", "another-value")
+    assert pending() == {"nas1"}
+    with Lab.load(root) as lab:
+        assert lab.converge().exit_code == 0
+    assert pending() == set()
+
+
+def test_a_password_that_was_hashed_counts_as_used(full, root):
+    hosts = root / "inventory/hosts.yaml"
+    hosts.write_text(hosts.read_text().replace("own:", "hash: !secret ops_hash, own:"))
+    full().generate("ops_hash", Recipe("password-hash", of="ops_password"))
+    assert [f for f in full().findings() if f.level != "pass"] == []

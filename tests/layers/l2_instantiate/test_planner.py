@@ -10,8 +10,13 @@ import yaml
 from lab.layer import Above
 from layers.l2_instantiate import planner
 from layers.l2_instantiate.spec import Observed
+from layers.l2_instantiate.wanted import CONTAINER_REPLACE_ON, REPLACE_ON
 
-CASES: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("plans.yaml").read_text())
+HERE = Path(__file__).parent
+CASES: list[dict[str, Any]] = [
+    *yaml.safe_load((HERE / "plans.yaml").read_text()),
+    *yaml.safe_load((HERE / "container_plans.yaml").read_text()),
+]
 
 
 def laid_over(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -37,10 +42,14 @@ def arranged(case: dict[str, Any], one_host: Any) -> tuple[Any, Observed | None]
     return target, Observed.model_validate(found)
 
 
+def replace_on(target: Any) -> frozenset[str]:
+    return REPLACE_ON if target.spec.engine is None else CONTAINER_REPLACE_ON
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
 def test_plan(case: dict[str, Any], one_host: Any) -> None:
     target, observed = arranged(case, one_host)
-    plan = planner.plan(target, observed, planner.REPLACE_ON)
+    plan = planner.plan(target, observed, replace_on(target))
 
     assert [f"{c.action} {c.what}" for c in plan.changes] == [c["do"] for c in case["changes"]]
     for change, wanted in zip(plan.changes, case["changes"], strict=True):
@@ -60,7 +69,7 @@ def test_plan(case: dict[str, Any], one_host: Any) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
 def test_nothing_is_left_to_do_on_what_is_desired(case: dict[str, Any], one_host: Any) -> None:
     target, _ = arranged(case | {"flags": {}}, one_host)
-    assert not planner.plan(target, planner.desired(target), planner.REPLACE_ON)
+    assert not planner.plan(target, planner.desired(target), replace_on(target))
 
 
 def test_before_it_exists_what_is_not_known_is_none(one_host: Any) -> None:
@@ -111,3 +120,16 @@ def test_claims_lead_to_where_the_document_says_so(one_host: Any) -> None:
 def test_a_persona_without_a_machine_has_no_parts() -> None:
     document = planner.Document.model_validate({"provider": {"kind": "qemu"}, "system": {}})
     assert planner.parts(document) == ()
+
+
+def test_a_container_needs_a_place_for_each_disk(one_host: Any) -> None:
+    target = one_host.target()
+    assert planner.check(target.host, planner.Part("", "qemu", target.spec)) == ()
+    one_host.provider = {"kind": "docker"}
+    docker = planner.Part("", "docker", one_host.target().spec)
+    assert planner.check(target.host, docker) == (
+        (
+            ("machine", "disks", "data"),
+            "for kind docker the disk data needs its place: mount: /srv",
+        ),
+    )

@@ -71,6 +71,13 @@ def test_unknown_provider_kinds_are_told_with_the_known_ones() -> None:
     }
     assert ("provider", "url") in problems(GOOD, {"kind": "qemu", "url": "x"})
     assert ("provider",) in problems(GOOD, {"kind": "memory", "accelerator": "kvm"})
+    assert ("provider",) in problems(GOOD, {"kind": "qemu", "host": "unix:///run/docker.sock"})
+
+
+@pytest.mark.parametrize("host", ["tcp://10.0.0.1:2375", "ssh://box", "/var/run/docker.sock"])
+def test_an_engine_elsewhere_is_refused(host: str) -> None:
+    found = problems(GOOD, {"kind": "docker", "host": host})
+    assert "is not an engine on this machine" in found["provider", "host"]
 
 
 def test_a_private_key_is_not_handed_out() -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from lab.model.plan import Action, Change, FieldDiff
 from layers.l3_system.kinds import guard
+from layers.l3_system.kinds.guard_live import live, whole
 from layers.l3_system.kinds.kind import Step
 from layers.l3_system.kinds.lifeline import Login, blockers, concerns, in_order, lifeline
 
@@ -92,7 +93,7 @@ def test_a_file_is_saved_with_our_own_records_of_it():
     assert {
         "/etc/ssh/sshd_config.d/x.conf",
         "/var/lib/strata/originals/etc/ssh/sshd_config.d/x.conf",
-        "/var/lib/strata/owned",
+        *(f"/var/lib/strata/{n}" for n in ("owned", "acted", "edits", "firewall", "passwords")),
         "/etc/systemd/system",
     } == set(line.trees)
     assert "ssh.service" in line.units
@@ -116,7 +117,7 @@ def test_a_virtual_interface_that_changes_is_made_anew_and_a_new_one_is_not():
     old = lifeline([change("file /etc/systemd/network/05-strata-br0.netdev")], STRATA)
     new = lifeline([change("file /etc/systemd/network/05-strata-br0.netdev", "create")], STRATA)
     assert (old.links, new.links) == (("br0",), ())
-    assert "for n in br0;" in guard.live(old)
+    assert "for n in br0;" in live(old)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_a_virtual_interface_that_changes_is_made_anew_and_a_new_one_is_not():
 )
 def test_what_is_changed_bites_at_once(what, has, has_not):
     line = lifeline([change(what)], STRATA)
-    script = "".join(step.script for step in guard.whole([Step((change(what),), "true")], line))
+    script = "".join(step.script for step in whole([Step((change(what),), "true")], line))
     assert has in script
     assert has_not not in script
 
@@ -140,7 +141,7 @@ def test_what_is_written_is_checked_before_a_program_starts_with_it():
         Step((change(w),), "true") for w in ("file /etc/ssh/sshd_config", "service ssh.service")
     ]
     line = lifeline([c for step in made for c in step.changes], STRATA)
-    kinds = [s.changes[0].what.split()[0] if s.changes else "-" for s in guard.whole(made, line)]
+    kinds = [s.changes[0].what.split()[0] if s.changes else "-" for s in whole(made, line)]
     assert kinds == ["file", "-", "service", "-"]
 
 

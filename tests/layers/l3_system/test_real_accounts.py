@@ -261,11 +261,11 @@ def test_a_repository_that_fails_is_not_left_behind(trial):
         DriverError, match=r"repository shop on trial: .*does not have a Release file"
     ):
         trial.converge({"repositories": signed})
-    assert trial.run("ls /etc/apt/sources.list.d; apt-get -qq update") == ""
+    assert trial.run("ls -d /etc/apt/*/shop.* 2>/dev/null; apt-get -qq update") == ""
     gone = {"gone": {"uris": ["http://127.0.0.1:9/x"], "suites": ["./"], "signed": False}}
     with pytest.raises(DriverError, match=r"repository gone on trial: .*127\.0\.0\.1"):
         trial.converge({"repositories": gone})
-    assert trial.run("ls /etc/apt/sources.list.d") == ""
+    assert trial.run("ls -d /etc/apt/*/gone.* 2>/dev/null || :") == ""
     # what worked comes back
     trial.converge({"repositories": SHOP, "packages": ["tea"]})
     with pytest.raises(DriverError, match="does not have a Release"):
@@ -299,7 +299,7 @@ echo '# by hand' >/etc/apt/sources.list.d/shop.sources"""
     trial.converge({**declared, "packages": ["tea"]})
     trial.converge({})
     assert trial.run("cat /etc/apt/sources.list.d/shop.sources") == "# by hand"
-    assert trial.run("ls /etc/apt/keyrings") == ""
+    assert trial.run("ls -d /etc/apt/keyrings/shop.* 2>/dev/null || :") == ""
 
 
 def test_users_passwords_and_exact_keys(trial):
@@ -359,7 +359,7 @@ def test_rules_of_sudo_that_visudo_refuses_change_nothing(trial):
         "440 root\n0"
     )
     before = trial.run("sha256sum /etc/sudoers.d/*")
-    with pytest.raises(DriverError, match="visudo"):
+    with pytest.raises(DriverError, match="syntax error"):
         trial.converge({**good, "sudoers": {"ops": "ops ALL=(ALL NOPASSWD: ALL"}})
     assert trial.run("sha256sum /etc/sudoers.d/*") == before
     trial.converge({})

@@ -20,6 +20,7 @@ from lab.layer import Target, Workspace
 from lab.model.host import Host
 from lab.model.plan import Plan
 from layers.l3_system import planner
+from layers.l3_system.drivers import reach
 from layers.l3_system.drivers.native import NativeDriver
 from layers.l3_system.spec import Document, Inputs
 
@@ -80,10 +81,14 @@ class Runner:
 
 
 @pytest.fixture(scope="module")
-def host(sandbox) -> Iterator[Any]:
+def host(sandbox, tmp_path_factory) -> Iterator[Any]:
     """One host for all: each test must leave it as it was."""
     made = sandbox.host("guarded")
     made.run("systemctl unmask systemd-networkd; systemctl stop apt-daily.timer || true")
+    first = Runner(tmp_path_factory.mktemp("first"), made)
+    for system in ({"ssh_server": {}}, {}):  # our own folders are there from now on
+        first.converge(system)
+    first.workspace.close()
     yield made
     made.remove()
 
@@ -91,8 +96,8 @@ def host(sandbox) -> Iterator[Any]:
 @pytest.fixture
 def runner(host, tmp_path) -> Iterator[Runner]:
     made = Runner(tmp_path, host)
-    made.converge({"files": {"/etc/strata-was-here": {"content": ""}}})
     made.converge({})
+    made.done.clear()
     yield made
     made.workspace.close()
 
@@ -135,8 +140,8 @@ CUTS: dict[str, tuple[Callable[[Any], dict[str, Any]], list[str]]] = {
         ["firewall nftables"],
     ),
     "sudo asks for a password": (
-        lambda _: _file("/etc/sudoers.d/strata", "strata ALL=(ALL) PASSWD: ALL\n", mode="0440"),
-        ["file /etc/sudoers.d/strata"],
+        lambda _: _file("/etc/sudoers.d/zz", "strata ALL=(ALL) PASSWD: ALL\n", mode="0440"),
+        ["file /etc/sudoers.d/zz"],
     ),
     "our keys are gone": (
         lambda _: _file(
@@ -204,6 +209,28 @@ def test_a_good_change_is_confirmed_and_leaves_nothing_behind(runner):
     assert runner.host.run(SNAPSHOT).splitlines() == before
 
 
+@pytest.mark.slow
+def test_sshd_behind_a_socket_is_told_and_put_back_too(runner):
+    runner.host.run("systemctl disable --now ssh.service; systemctl enable --now ssh.socket")
+    try:
+        good = _file("/etc/ssh/sshd_config.d/05-a.conf", "MaxAuthTries 4\n")
+        runner.converge(good)
+        before = runner.host.run(SNAPSHOT)
+        bad = _file("/etc/systemd/system/ssh.socket.d/a.conf", "[Socket]\nListenStream=\n"
+                    "ListenStream=2222\n")  # fmt: skip
+        bad["files"] |= good["files"]
+        with pytest.raises(Reverted, match="it cut us off"):
+            runner.converge(bad)
+        assert runner.host.run(SNAPSHOT) == before
+        assert not runner.plan(good)
+        runner.converge({})
+    finally:
+        runner.host.run(
+            "systemctl disable --now ssh.socket; systemctl stop ssh.service\n"
+            "systemctl enable --now ssh.service"
+        )
+
+
 @pytest.mark.parametrize(
     ("system", "cause"),
     [
@@ -250,6 +277,24 @@ def test_what_cannot_be_guarded_is_not_tried(runner, what):
     assert runner.plan(system).changes == plan.changes
 
 
+@pytest.mark.parametrize(("tool", "doing"), [("stat", "look at the system"), ("tar", "guard")])
+def test_a_missing_tool_is_named_before_anything_is_done(runner, tool, doing):
+    system = {"ssh_server": {"options": {"MaxAuthTries": 3}}}
+    target, plan = runner.target(system), runner.plan(system)
+
+    def look_and_apply() -> None:
+        runner.driver.observe(target)
+        runner.apply(target, plan)
+
+    runner.host.run(f"mv /usr/bin/{tool} /root/{tool}")
+    try:
+        with pytest.raises(DriverError, match=f"Unable to {doing} .*: it has no {tool}"):
+            look_and_apply()
+    finally:
+        runner.host.run(f"mv /root/{tool} /usr/bin/{tool}")
+    assert runner.done == []
+
+
 def test_two_runs_do_not_try_at_once(runner, tmp_path):
     system = {"ssh_server": {"options": {"MaxAuthTries": 3}}}
     target, plan = runner.target(system), runner.plan(system)
@@ -275,7 +320,7 @@ def test_the_host_goes_on_when_the_connection_breaks_half_way(runner):
     pool = runner.workspace.resource(shell.shells)
 
     def cut() -> None:
-        endpoint = runner.driver._endpoint(runner.target(system))
+        endpoint = reach.endpoint(runner.target(system))
         pool.to(endpoint)._sessions[True]._process.kill()
 
     runner.report = lambda doing: (
@@ -369,6 +414,7 @@ def test_rules_that_somebody_changed_are_named_and_mended_and_others_stay(runner
     runner.host.run("nft delete table ip theirs")
 
 
+@pytest.mark.slow
 def test_interfaces_are_set_up_and_taken_down(runner):
     runner.host.run("ip link add ve0 type veth peer name ve1")
     bridge = {"bridge": ["ve1"], "address": "10.8.0.1/24"}

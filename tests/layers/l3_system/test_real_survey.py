@@ -193,3 +193,21 @@ def test_a_machine_that_shows_another_key_is_not_adopted(sandbox, lab_dir):
     with Lab.load(root) as lab, pytest.raises(Exception, match="host key that is declared"):
         lab.adopt("nas1", login)
     assert contents(root) == before
+
+
+SAID = """{packages: [htop], groups: {media: {gid: 4242}}, users: {ops: {groups: [sudo, media]}},
+  files: {/etc/motd: {content: hello}, /etc/app/x.conf: {content: x, mode: "0600"}},
+  links: {/etc/app/y: {target: x.conf}}, services: {cron: running},
+  sysctl: {net.ipv4.ip_forward: "1"}}"""
+
+
+def test_a_machine_that_was_made_and_converged_has_no_entropy(sandbox):
+    sandbox.host("survey-made")
+    sandbox._hosts["survey-made"] = f"{{persona: plain, provider: box, system: {SAID}}}"
+    with sandbox._lab() as lab:
+        done = lab.converge("host=survey-made")
+        assert done.exit_code is ExitCode.OK, [p.failure for p in done.parts if p.failure]
+        assert done.changes > 5
+        report = lab.survey("host=survey-made")
+        assert told(report, "survey-made") == set()
+        assert report.exit_code is ExitCode.OK

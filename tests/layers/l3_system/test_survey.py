@@ -15,6 +15,7 @@ from layers.l3_system.kinds.kind import Place, Wanted
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.spec import Spec
 from layers.l3_system.survey import describing
+from layers.l3_system.survey.crowds import parted
 from layers.l3_system.survey.describing import Kept
 from layers.l3_system.survey.facts import Account, Facts, File, Listener, read
 from layers.l3_system.survey.judging import Lab, undeclared
@@ -350,7 +351,7 @@ def test_a_declared_key_is_known_whatever_its_comment():
 def test_what_stands_for_a_declared_thing_of_another_name_is_no_news():
     declared = {"sysctl": {"vm.swappiness": Wanted({})}, "repository": {"vendor": Wanted({})}}
     ours = (
-        "/etc/sysctl.d/90-strata-vm.swappiness.conf",
+        "/etc/sysctl.d/99-zz-strata-vm.swappiness.conf",
         "/etc/apt/keyrings/vendor.asc",
         "/etc/apt/sources.list.d/vendor.sources",
     )
@@ -548,6 +549,34 @@ def test_a_mount_with_a_password_in_its_options_is_left_out():
 def test_a_configuration_file_that_somebody_removed_is_declared_absent():
     facts = Facts(hostname="shop1", changed={"/etc/x": "removed", "/etc/y": "changed"})
     assert describe(facts).sections == {"system": {"absent": ["/etc/x"]}}
+
+
+@pytest.mark.parametrize(
+    ("paths", "single", "crowds"),
+    [
+        (["/etc/a", "/usr/local/bin/b"], 2, []),
+        ([f"/etc/app/{n}" for n in range(41)], 0, ["/etc/app"]),
+        ([f"/etc/app/{n}" for n in range(40)], 40, []),
+        ([f"/usr/local/lib/app/{n}/x" for n in range(99)] + ["/usr/local/lib/y"], 1,
+         ["/usr/local/lib/app"]),
+        ([f"/usr/local/go/src/{n}" for n in range(99)], 0, ["/usr/local/go"]),
+        ([f"/usr/local/bin/{n}" for n in range(99)], 0, ["/usr/local/bin"]),
+        ([f"/etc/{n}" for n in range(99)], 0, ["/etc"]),
+    ],
+)  # fmt: skip
+def test_a_folder_full_of_files_is_one_thing(paths, single, crowds):
+    alone, together = parted(paths)
+    assert len(alone) == single
+    assert list(together) == crowds
+    assert sorted([*alone, *(p for ps in together.values() for p in ps)]) == sorted(paths)
+
+
+def test_an_unpacked_program_is_named_once_and_never_copied():
+    facts = Facts(hostname="shop1",
+                  unowned={f"/usr/local/lib/app/{n}": file(size=2) for n in range(99)})  # fmt: skip
+    assert told(facts) == {(Sort.FILE, "/usr/local/lib/app/*")}
+    assert describing.paths(facts, lab()) == []
+    assert "99 files" in dict(describe(facts).left)["/usr/local/lib/app"]
 
 
 def test_files_of_somebody_without_a_proper_name_are_left_out():

@@ -11,7 +11,7 @@ from lab.clients.shell import Endpoint, shells
 from lab.errors import DriverError, NotOwned
 from lab.faults import point
 from layers.l2_instantiate import keys, network
-from layers.l2_instantiate.drivers.docker import body, containers, injection
+from layers.l2_instantiate.drivers.docker import body, containers, injection, volumes
 from layers.l2_instantiate.drivers.docker.containers import PORT, Found
 from layers.l2_instantiate.drivers.docker.place import Place, Record
 from layers.l2_instantiate.home import private_folder
@@ -110,13 +110,13 @@ def change_limits(target: Machine, place: Place, found: Found) -> None:
 
 
 def remove_container(place: Place) -> None:
-    """The container of that name, if it is ours; volumes with a name stay."""
+    """The container of that name, if it is ours; its disks stay."""
     found = containers.find(place.engine, place.name, place.host)
-    if found is None:
-        return
-    if not place.is_ours(found.labels):
+    if found is not None and not place.is_ours(found.labels):
         raise NotOwned(f"Unable to remove the container {place.name}: this lab did not make it.")
-    _remove(place, found)
+    if found is not None:
+        _remove(place, found)
+    volumes.remove_inner(place)
 
 
 def remove_machine(place: Place) -> None:
@@ -156,6 +156,7 @@ def _claim(target: Machine, place: Place) -> Record:
         )
     if found is not None:
         _remove(place, found)
+    volumes.remove_inner(place)
     kept = record.port if record else found.port if found and ours else 0
     port = place.workspace.resource(PortBook).promise(place, kept)
     record = Record(lab=place.workspace.lab, host=place.host, port=port)

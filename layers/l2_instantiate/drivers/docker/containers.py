@@ -56,6 +56,13 @@ class Found:
         return bool(self.raw["State"]["Status"] == "restarting")
 
     @property
+    def ending(self) -> str:
+        """How it ended the last time, in words."""
+        state = self.raw["State"]
+        code = f"exit code {state.get('ExitCode')}"
+        return f"{code}, out of memory" if state.get("OOMKilled") else state.get("Error") or code
+
+    @property
     def restarts(self) -> int:
         """How often the engine started it again by itself."""
         return int(self.raw.get("RestartCount", 0))

@@ -15,7 +15,7 @@ from layers.l2_instantiate.drivers.docker.containers import Found
 from layers.l2_instantiate.drivers.docker.place import Place, Record
 from layers.l2_instantiate.drivers.docker.power import Patience, Power
 from layers.l2_instantiate.spec import ROOT, Observed, ObservedDisk
-from layers.l2_instantiate.wanted import REPLACE_ON, Machine, accelerator
+from layers.l2_instantiate.wanted import CONTAINER_REPLACE_ON, Machine, accelerator
 
 _LIMITS = {"cpu", "memory"}
 
@@ -23,7 +23,7 @@ _LIMITS = {"cpu", "memory"}
 class DockerDriver:
     """Machines as systemd containers of a Docker engine on this machine, 20.10 or newer."""
 
-    replace_on = REPLACE_ON | {"mounts", "ports"}
+    replace_on = CONTAINER_REPLACE_ON
 
     def __init__(self, workspace: Workspace, patience: Patience | None = None) -> None:
         self._workspace = workspace
@@ -40,7 +40,7 @@ class DockerDriver:
                 exists=False,
                 owned=False,
                 owner=_owner(found),
-                place=f"a container {place.name}",
+                place=f"the container {place.name}",
                 disks=disks,
             )
         if found is not None and found.is_whole:
@@ -82,6 +82,8 @@ class DockerDriver:
                 building.change_limits(target, place, found)
             if any(f.field not in _LIMITS for f in change.fields):
                 building.inject(target, place, found)
+                if found.power == "running":
+                    power.await_up()
             return
         found_before = containers.find(place.engine, place.name, place.host)
         if found_before is not None and place.is_ours(found_before.labels):
@@ -148,7 +150,7 @@ def _given(place: Place, found: Found, record: Record) -> tuple[str | None, str 
 
 def _owner(found: Found) -> str:
     lab, host = found.labels.get(LAB), found.labels.get(HOST)
-    return f"lab {lab} for its host {host}" if lab else ""
+    return f"lab {lab} for its host {host}" if host else ""  # an image's labels are inherited
 
 
 def _apply_disk(target: Machine, place: Place, name: str, change: Change) -> None:

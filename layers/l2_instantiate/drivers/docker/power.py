@@ -94,11 +94,12 @@ class Power:
 
     def _ended(self, found: Found | None) -> DriverError:
         """It came to an end while it started: the engine shall not try that for ever."""
-        lines = self._last_lines()
+        lines, how = self._last_lines(), "it is gone"
         if found is not None:
+            how = found.ending
             self.stop(found)
         return DriverError(
-            f"Unable to start {self._host}: its container ended while it started.",
+            f"Unable to start {self._host}: its container ended while it started ({how}).",
             hint=f"docker logs {self._place.name}",
             lines=lines,
         )

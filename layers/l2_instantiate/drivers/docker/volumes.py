@@ -43,6 +43,7 @@ def find(place: Place, spec: Spec, *, sizes: bool = False) -> dict[str, Observed
             used=used.get(volume["Name"]),
             durable=mark.durable if mark else labels.get(_DURABLE) != "false",
             owned=ours or mark is not None,
+            place=f"the volume {volume['Name']}",
         )
     return dict(sorted(disks.items()))
 
@@ -80,6 +81,17 @@ def empty_disposable(place: Place, spec: Spec) -> None:
         if declared and not declared.durable and not disk.durable and disk.owned and name != ROOT:
             remove(place, name)
             make(place, spec, name)
+
+
+def remove_inner(place: Place) -> None:
+    """What engines inside containers of ours left, where somebody removed those by hand."""
+    doing = f"look for leftovers of {place.host}"
+    query = {"filters": {"label": [f"{key}={value}" for key, value in place.labels.items()]}}
+    found = (place.engine.get("/volumes", query, doing=doing) or {}).get("Volumes") or ()
+    for volume in found:
+        if _DISK not in volume["Labels"]:
+            doing = f"remove a leftover of {place.host}"
+            place.engine.delete(f"/volumes/{volume['Name']}", doing=doing)
 
 
 class Weights:

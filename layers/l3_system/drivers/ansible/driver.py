@@ -64,7 +64,7 @@ class AnsibleDriver:
         stopped = heard.failure
         if stopped is None:
             return Rehearsal(steps=tuple(heard.steps), applied=there.applied)
-        if stopped.gone or not heard.steps:
+        if stopped.gone:
             raise self._explained(target, stopped, "rehearse")
         return Rehearsal(
             steps=tuple(heard.steps),

@@ -65,6 +65,21 @@ def test_the_example_role_converges_and_what_drifts_is_named(
     assert not errand.plan()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ansible_mitogen") is None,
+    reason="needs mitogen: pip install 'strata-lab[peers]'",
+)
+def test_mitogen_can_be_switched_on(make, errand_host, seen_of_processes):
+    files = role(COPY.replace("{{ text }}", "by mitogen"))
+    files["personas/web.yaml"] = "system: {roles: [r], ansible: {strategy: mitogen}}\n"
+    errand = make(files)
+    errand.converge()
+    assert errand_host.run("cat /etc/r.conf") == "by mitogen"
+    assert not errand.plan()
+    wait_until(lambda: not ansible_of(seen_of_processes))
+
+
 def test_what_check_mode_cannot_tell_runs_once_and_is_noted(make, errand_host):
     errand = make(role("- name: Count\n  ansible.builtin.shell: echo x >> /root/counted\n"))
     errand_host.run("rm -f /root/counted")
@@ -106,10 +121,27 @@ def test_a_failing_task_is_told_in_its_own_words_with_its_place(make):
 )
 def test_a_mistake_in_a_role_is_told_without_a_traceback(make, tasks, says):
     with pytest.raises(DriverError) as caught:
-        make(role(tasks)).plan()
+        make(role(tasks)).converge()
     assert says in caught.value.message
     assert "roles/r/tasks/main.yml:1" in f"{caught.value.message}{caught.value.hint}"
     assert not any("Traceback" in line for line in caught.value.lines)
+
+
+def test_what_only_fails_in_check_mode_is_carried_out_and_then_a_note(make, errand_host):
+    errand_host.run("rm -rf /srv/deep")
+    tasks = (
+        "- name: Refuse to rehearse\n  ansible.builtin.fail: {msg: not in a dry run}\n"
+        "  when: ansible_check_mode\n"
+        "- name: Write\n  ansible.builtin.copy: {content: x, dest: /srv/deep, mode: '0600'}\n"
+    )
+    errand = make(role(tasks))
+    (change,) = errand.converge().changes
+    assert change.what == "steps from task r: Refuse to rehearse on"
+    assert "not in a dry run" in change.reason
+    assert errand_host.run("cat /srv/deep") == "x"
+    second = errand.plan()
+    assert not second
+    assert "cannot see past task r: Refuse to rehearse (not in a dry run)" in second.notes[0]
 
 
 def test_a_role_that_is_nowhere_is_told(make):
@@ -271,6 +303,7 @@ def test_a_killed_lab_takes_ansible_with_it_and_the_next_run_sweeps(
     assert not list(SHM.glob("strata-errand-*"))
 
 
+@pytest.mark.slow
 def test_sudo_with_a_password(make, errand_host, asking_sudo):
     wrong = make(role(COPY.replace("{{ text }}", "x")), secrets={"ops": "no"}, sudo_password="ops")
     with pytest.raises(DriverError, match="password"):
