@@ -10,12 +10,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from lab.model.plan import Action, Blocker, Change, FieldDiff, digest
 from lab.model.secret import Secret
 from layers.l3_system.kinds.directory import STAT, stats
-from layers.l3_system.kinds.editing import Edit, conflict, edited, merged, with_blocks
+from layers.l3_system.kinds.edit_record import (
+    Record,
+    bytes_of,
+    is_about,
+    read,
+    result,
+    text_of,
+    written,
+)
+from layers.l3_system.kinds.editing import Edit, conflict
 from layers.l3_system.kinds.file import content_of, text_diff
 from layers.l3_system.kinds.kind import (
     Place,
@@ -38,18 +47,6 @@ LOOKS_AGAIN = True
 _LARGEST = 1024 * 1024
 _RECORDS = "$lib/edits"
 _NEXT = "$lib/edits.next"
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the host remembers of a file: which edits made ``written`` out of ``base``.
-
-    ``base`` is ``None`` where the file was not there before us.
-    """
-
-    edits: str
-    base: str | None
-    written: str
 
 
 def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:
@@ -85,7 +82,7 @@ def edits_of(
     for name, block in spec.blocks.get(path, {}).items():
         content, is_secret = content_of(block, place, reveal=reveal)
         secret = secret or is_secret
-        text = _text(content)
+        text = text_of(content)
         if MARKER.search(text):
             raise ValueError(f"the block {name} of {path} holds the mark of a block")
         edits.append(Edit(name, text, None, block.after, block.before, comment=block.comment))
@@ -130,69 +127,12 @@ def parse(sections: Sequence[Section]) -> dict[str, Thing]:
             facts["same"] = True
         now, record, pending = (by[k].get(path) for k in ("now", "record", "next"))
         facts["large"] = now is not None and len(now) > _LARGEST
-        facts["now"] = None if now is None else _text(now)
-        interrupted = pending is not None and now is not None and _made(pending, now)
+        facts["now"] = None if now is None else text_of(now)
+        interrupted = pending is not None and now is not None and is_about(pending, now)
         facts["interrupted"] = interrupted
         facts["record"] = asdict(r) if (r := read(pending if interrupted else record)) else None
         found[path] = Thing(facts=facts)
     return found
-
-
-def _made(record: bytes, now: bytes) -> bool:
-    """Whether the record is about just this content."""
-    return record.split(b" ", 2)[1:2] == [hashlib.sha256(now).hexdigest().encode()]
-
-
-def read(record: bytes | None) -> Record | None:
-    """A record as the host keeps it; ``None`` where it is torn."""
-    head, _, body = (record or b"").partition(b"\n")
-    words = head.decode(errors="replace").split(" ")
-    if len(words) != 3 or not (words[2] == "-" or words[2].isdigit()):  # noqa: PLR2004
-        return None
-    size = 0 if words[2] == "-" else int(words[2])
-    base, written = body[:size], body[size:]
-    if hashlib.sha256(written).hexdigest() != words[1]:
-        return None
-    return Record(words[0], None if words[2] == "-" else _text(base), _text(written))
-
-
-def written(record: Record) -> bytes:
-    """The record as the host keeps it: a line with its digests, then both texts."""
-    base, made = _bytes(record.base or ""), _bytes(record.written)
-    size = "-" if record.base is None else str(len(base))
-    return f"{record.edits} {hashlib.sha256(made).hexdigest()} {size}\n".encode() + base + made
-
-
-def _text(content: bytes) -> str:
-    return content.decode(errors="surrogateescape")
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
-
-
-def result(
-    now: str | None, record: Record | None, edits: Sequence[Edit], mark: str
-) -> tuple[str | None, str | None]:
-    """What the file is to be (``None``: not there), and what it is without the edits.
-
-    ``mark`` is what the record calls these edits.
-    """
-    if record is None or now is None:
-        made = edited(now or "", edits)
-        return (None if now is None and not made else made), now
-    before = record.base or ""
-    alone = edited(before, edits)  # what it would be if nobody else had changed it
-    if record.edits == mark and edited(now, edits) == now:
-        made = now
-    else:
-        # of edits that were damaged nothing may remain: they are taken out, and made once more
-        wanted = before if record.edits == mark else alone
-        whole = with_blocks(record.written, now)
-        made = edited(merged(record.written, whole, wanted), edits)
-    base = merged(alone, made, before)
-    gone = record.base is None and not base
-    return (None if gone and not made else made), (None if gone else base)
 
 
 def compare(name: str, view: View) -> Change | Blocker | None:
@@ -212,7 +152,7 @@ def compare(name: str, view: View) -> Change | Blocker | None:
         if not facts.get("interrupted"):
             return None
         return Change(Action.UPDATE, what, reason="a change that was interrupted is recorded")
-    before = None if now is None else hashlib.sha256(_bytes(now)).hexdigest()
+    before = None if now is None else hashlib.sha256(bytes_of(now)).hexdigest()
     text = "" if wanted.secret else _shown(name, now, made)
     diff = FieldDiff("content", before, mark, text=text, secret=wanted.secret)
     return Change(Action.CREATE if now is None else Action.UPDATE, what, (diff,))
@@ -239,7 +179,7 @@ def _record(facts: Mapping[str, object]) -> Record | None:
 
 
 def _shown(path: str, now: str | None, made: str | None) -> str:
-    before, after = (_bytes(t or "").decode(errors="replace") for t in (now, made))
+    before, after = (bytes_of(t or "").decode(errors="replace") for t in (now, made))
     return text_diff(path, before, after)
 
 
@@ -249,7 +189,7 @@ def prune(name: str, view: View) -> Change:
     facts = found.facts if found else {"now": None}
     now = facts.get("now")
     made, _ = result(now, _record(facts), (), "")
-    before = None if now is None else hashlib.sha256(_bytes(now)).hexdigest()
+    before = None if now is None else hashlib.sha256(bytes_of(now)).hexdigest()
     text = _shown(name, now, made) if made != now and not facts.get("large") else ""
     fields = (FieldDiff("content", before, None, text=text),) if made != now else ()
     found_before = is_found(NAME, name, view) or made is not None
@@ -289,7 +229,7 @@ def _step(change: Change, wanted: Wanted) -> Step:
     if made is None:
         lines.append('rm -f "$1"')
     elif made != now:
-        content = _bytes(made)
+        content = bytes_of(made)
         stdin += content
         lines += [
             'beside "$1"; [ ! -e "$1" ] || cp -a "$1" "$new"',
@@ -307,7 +247,7 @@ def _unchanged(now: str | None) -> str:
     """What the new text was made from must still be there."""
     if now is None:
         return '[ ! -e "$1" ] || { echo "$1 was made meanwhile: once more"; exit 1; }'
-    same = hashlib.sha256(_bytes(now)).hexdigest()
+    same = hashlib.sha256(bytes_of(now)).hexdigest()
     return (
         f'case $(sha256sum <"$1") in {same}*) ;; *) '
         'echo "$1 was changed meanwhile: once more"; exit 1 ;; esac'

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layers.l3_system.kinds.edit import Record, result
+from layers.l3_system.kinds.edit_record import Record, read, result, written
 from layers.l3_system.kinds.editing import Edit, conflict, edited, merged
 
 lines = st.sampled_from(
@@ -134,6 +134,14 @@ def test_whatever_was_declared_and_deleted_by_hand_the_file_is_as_it_was(text, h
 
 def _lines(text):
     return re.findall(r"[^\n]*\n|[^\n]+", text or "")
+
+
+@given(st.none() | texts, texts)
+def test_a_record_is_read_back_and_a_torn_one_is_none(base, made):
+    kept = written(Record("mark", base, made))
+    assert read(kept) == Record("mark", base, made)
+    assert read(kept[:-1]) is None or not made
+    assert read(b"") is read(None) is read(b"x y\nz") is read(b"x y 9\nz") is None
 
 
 @given(plain, edits, plain)
