@@ -297,10 +297,15 @@ def _mounts(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
 
 
 def _settings(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
+    paths = lab.paths(facts)
+    if facts.zone not in ordinary.ZONES and not _like("/etc/localtime", paths):
+        yield Undeclared(Sort.SETTING, "timezone", facts.zone)
+    if facts.locale not in ordinary.LOCALES and not _like("/etc/locale.conf", paths):
+        yield Undeclared(Sort.SETTING, "locale", facts.locale)
     for module in facts.modules:
-        if not lab.declares("kernel_module", module.split()[0], facts):
+        if module.split()[0].replace("-", "_") not in lab.spec.modules:
             yield Undeclared(Sort.MODULE, module, "in /etc/modules")
-    declared = _like("/etc/apt/sources.list", lab.paths(facts))
+    declared = _like("/etc/apt/sources.list", paths)
     for line in facts.sources:
         address = next((w for w in line.split() if "://" in w), "")
         if not ordinary.OFFICIAL.search(address) and not declared:
