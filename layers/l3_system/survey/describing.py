@@ -15,9 +15,10 @@ from layers.l3_system.kinds.script import probing, sections
 from layers.l3_system.spec.files import Link
 from layers.l3_system.spec.types import Account, Path, UnitName
 from layers.l3_system.survey.crowds import parted
+from layers.l3_system.survey.declared import Lab
 from layers.l3_system.survey.facts import Account as Person
 from layers.l3_system.survey.facts import Facts
-from layers.l3_system.survey.judging import Lab, changed, loose, undeclared
+from layers.l3_system.survey.judging import changed, loose, undeclared
 from layers.l3_system.survey.suspicion import looks_secret
 
 MOST = 256 * 1024

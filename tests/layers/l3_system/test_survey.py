@@ -16,9 +16,10 @@ from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.spec import Spec
 from layers.l3_system.survey import describing
 from layers.l3_system.survey.crowds import parted
+from layers.l3_system.survey.declared import Lab
 from layers.l3_system.survey.describing import Kept
 from layers.l3_system.survey.facts import Account, Facts, File, Listener, read
-from layers.l3_system.survey.judging import Lab, undeclared
+from layers.l3_system.survey.judging import undeclared
 from layers.l3_system.survey.keys import key_of, title_of
 from layers.l3_system.survey.packages import Package, chosen, dependencies
 from layers.l3_system.survey.script import script
