@@ -27,6 +27,7 @@ class Sort(StrEnum):
     MISSING = "missing package"
     CONFFILE = "changed file"
     FILE = "file"
+    SETTING = "setting"
     SYSCTL = "sysctl"
     MODULE = "kernel module"
     GROUP = "group"

@@ -12,6 +12,7 @@ from lab.model.undeclared import Known, Sort, Undeclared
 from layers.l3_system.planner import wanted
 from layers.l3_system.spec import Inputs, Spec
 from layers.l3_system.survey import describing, facts, judging, script
+from layers.l3_system.survey.declared import Lab
 from layers.l3_system.survey.keys import key_of
 
 SystemTarget = Target[Spec, Inputs]
@@ -60,9 +61,9 @@ def look(shell: Shell, target: SystemTarget, known: Known) -> facts.Facts:
     return found
 
 
-def declared(target: SystemTarget, known: Known) -> judging.Lab:
+def declared(target: SystemTarget, known: Known) -> Lab:
     """What the lab says of the machine."""
-    return judging.Lab(
+    return Lab(
         spec=target.spec,
         wanted=wanted(target),
         known=known,

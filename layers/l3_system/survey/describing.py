@@ -15,9 +15,10 @@ from layers.l3_system.kinds.script import probing, sections
 from layers.l3_system.spec.files import Link
 from layers.l3_system.spec.types import Account, Path, UnitName
 from layers.l3_system.survey.crowds import parted
+from layers.l3_system.survey.declared import Lab
 from layers.l3_system.survey.facts import Account as Person
 from layers.l3_system.survey.facts import Facts
-from layers.l3_system.survey.judging import Lab, changed, loose, undeclared
+from layers.l3_system.survey.judging import changed, loose, undeclared
 from layers.l3_system.survey.suspicion import looks_secret
 
 MOST = 256 * 1024
@@ -27,7 +28,7 @@ _USER_NAME = TypeAdapter(Account)
 _PATH = TypeAdapter(Path)
 _UNIT = TypeAdapter(UnitName)
 _LINK = TypeAdapter(Link)
-_UNITS = "/etc/systemd/system/"
+_FIRST_USER = 1000
 _FETCH = """for f in NAMES; do
   s=$(stat -c "%a$tab%U$tab%G$tab%s" -- "$f") || continue
   mark kept "$s" "$f"; head -c MOST -- "$f"
@@ -86,6 +87,7 @@ def described(facts: Facts, kept: Mapping[str, Kept], lab: Lab, name: str) -> De
     if facts.hostname != name:
         draft.system["hostname"] = facts.hostname
     things = undeclared(facts, lab)
+    _settings(facts, {t.name for t in things if t.sort is Sort.SETTING}, draft)
     packages = [t.name for t in things if t.sort is Sort.PACKAGE]
     if packages:
         draft.system["packages"] = packages
@@ -99,6 +101,22 @@ def described(facts: Facts, kept: Mapping[str, Kept], lab: Lab, name: str) -> De
             _leave_out(thing.sort, thing.name, draft)
     sections_ = {"system": draft.system} if draft.system else {}
     return Described(sections_, draft.files, tuple(dict.fromkeys(draft.left)))
+
+
+def _settings(facts: Facts, names: set[str], draft: _Draft) -> None:
+    """Time zone and locale, where declaring them would change nothing."""
+    said = {
+        "timezone": (facts.zone, facts.zone_is_plain),
+        "locale": (facts.locale, facts.locale_is_plain),
+    }
+    for name in sorted(names):
+        value, plain = said[name]
+        if plain:
+            draft.system[name] = value
+        else:
+            draft.leave(
+                name, f"it is {value}; to declare it writes its files anew ({name}: {value})"
+            )
 
 
 def _leave_out(sort: Sort, name: str, draft: _Draft) -> None:
@@ -122,7 +140,8 @@ def _groups(facts: Facts, names: Iterable[str], draft: _Draft) -> None:
     groups = {}
     for name in names:
         if _fits(_USER_NAME, name):
-            groups[name] = {"gid": facts.groups[name]}
+            gid = facts.groups[name]
+            groups[name] = {"gid": gid} | ({"system": True} if gid < _FIRST_USER else {})
         else:
             draft.leave(f"group {name}", "such a name cannot be declared")
     if groups:
@@ -145,6 +164,8 @@ def _users(facts: Facts, strangers: set[str], lab: Lab, draft: _Draft) -> None:
 
 def _user(name: str, person: Person, draft: _Draft) -> dict[str, Any]:
     said: dict[str, Any] = {"uid": person.uid}
+    if person.uid < _FIRST_USER:
+        said["system"] = True
     if person.comment.strip(","):
         said["comment"] = person.comment
     if person.home != f"/home/{name}":
@@ -261,8 +282,10 @@ def _mounts(facts: Facts, names: Iterable[str], draft: _Draft) -> None:
             continue
         source, kind, options = facts.table[path]
         why = looks_secret(path, options.replace(",", "\n").encode())
-        if path not in facts.mounted:
+        if not why and path not in facts.mounted:
             why = "in fstab, and not mounted now"
+        elif not why and not {"nofail", "noauto"} & set(options.split(",")):
+            why = "its line in fstab has no nofail, which declaring it would add"
         if why:
             draft.leave(path, why)
         else:

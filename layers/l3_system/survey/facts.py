@@ -58,6 +58,8 @@ class Facts:
 
     Attributes:
         hostname: What it will be called at the next boot.
+        zone, locale: ``"Europe/Berlin"``, ``"de_DE.UTF-8"``; ``""`` where nothing says so. They
+            are plain where all files that hold them are as declaring them would make them.
         container: It runs inside one: its mounts are the engine's.
         packages: Empty where there is no dpkg.
         automatic: Packages that only came because others need them.
@@ -73,6 +75,10 @@ class Facts:
     """
 
     hostname: str = ""
+    zone: str = ""
+    zone_is_plain: bool = False
+    locale: str = ""
+    locale_is_plain: bool = False
     container: bool = False
     packages: Mapping[str, Package] = field(default_factory=dict)
     automatic: frozenset[str] = frozenset()
@@ -123,10 +129,16 @@ def read(nonce: str, answer: bytes) -> Facts | None:
     found = _Answer(nonce, answer)
     if "end" not in found:
         return None
+    zone, plain_zone = _zone(found.lines("zone"))
+    locale, plain_locale = _locale(found)
     setuid, own = found.lines("setuid"), set(found.lines("setuid-owned"))
     ended = [s.words[0] for s in found.of("sizes-end") if s.words]
     return Facts(
         hostname=next(iter(found.lines("hostname")), ""),
+        zone=zone,
+        zone_is_plain=plain_zone,
+        locale=locale,
+        locale_is_plain=plain_locale,
         container="container" in found,
         packages={
             row[0]: Package(
@@ -165,6 +177,22 @@ def read(nonce: str, answer: bytes) -> Facts | None:
         measured=str(_TIMED_OUT) not in ended,
         owned=ledger(found.lines("ledger")),
     )
+
+
+def _zone(lines: Sequence[str]) -> tuple[str, bool]:
+    """Of the link's target, and of what /etc/timezone says."""
+    link, *rest = (*lines, "")
+    zone = link.partition("/zoneinfo/")[2]
+    return zone, link == f"/usr/share/zoneinfo/{zone}" and rest[:1] == [zone]
+
+
+def _locale(found: _Answer) -> tuple[str, bool]:
+    lines = found.lines("locale")
+    named = [line.partition("=")[2].strip("\"'") for line in lines if line.startswith("LANG=")]
+    locale = named[0] if named else ""
+    linked = found.lines("locale-link") == ["../locale.conf"]
+    generated = f"{locale} UTF-8" in found.lines("locale-gen")
+    return locale, linked and generated and lines == [f"LANG={locale}"]
 
 
 def _changed(found: _Answer) -> dict[str, str]:

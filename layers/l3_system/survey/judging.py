@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from glob import escape
+from collections.abc import Callable, Iterable, Iterator
 
-from lab.model.baseline import Baseline
-from lab.model.undeclared import Known, Sort, Undeclared, ordered
-from layers.l3_system.kinds.kind import Wanted
-from layers.l3_system.spec import Spec, unit_name
+from lab.model.undeclared import Sort, Undeclared, ordered
 from layers.l3_system.survey import ordinary
 from layers.l3_system.survey.crowds import parted
-from layers.l3_system.survey.facts import Account, Facts, File
-from layers.l3_system.survey.keys import key_of, title_of
+from layers.l3_system.survey.declared import Lab, like
+from layers.l3_system.survey.facts import Facts, File
 from layers.l3_system.survey.packages import Package, chosen
+from layers.l3_system.survey.strangers import accounts
 
-_FIRST_USER, _NOBODY = 1000, 65534
 _UNIT_FILE = (".service", ".socket", ".timer", ".path", ".target", ".mount")
 _LOOPBACK = ("127.", "::1")
 _SPOOL = "/var/spool/cron/crontabs/"
@@ -34,71 +28,19 @@ _BY_FOLDER = (
 )
 
 
-@dataclass(frozen=True)
-class Lab:
-    """What the lab says of the machine.
-
-    Attributes:
-        spec: What is declared for the system, recipes expanded.
-        wanted: The same by kind and name.
-        known: What other layers account for.
-        login: The user that we log in as, and the keys that let us in.
-    """
-
-    spec: Spec
-    wanted: Mapping[str, Mapping[str, Wanted]]
-    known: Known = frozenset()
-    baseline: Baseline | None = None
-    login: str = ""
-    keys: frozenset[str] = frozenset()
-
-    @property
-    def image(self) -> Baseline:
-        """What the image holds; an empty one where nothing is known of it."""
-        whole = self.baseline is not None and self.baseline.complete
-        return self.baseline if self.baseline is not None and whole else Baseline()
-
-    @property
-    def services(self) -> frozenset[str]:
-        """The declared services, by the names of their units."""
-        return frozenset(unit_name(name) for name in self.spec.services)
-
-    def declares(self, kind: str, name: str, facts: Facts) -> bool:
-        """Declared, or on record as ours (and then it is the plan that has to tell of it)."""
-        return name in self.wanted.get(kind, ()) or f"{kind} {name}" in facts.owned
-
-    def knows(self, sort: Sort, name: str) -> bool:
-        """Whether another layer accounts for it."""
-        return any(s is sort and fnmatchcase(name, pattern) for s, pattern in self.known)
-
-    def paths(self, facts: Facts) -> tuple[str, ...]:
-        """Patterns of every path that is declared or on record as ours, as itself or in a kind."""
-        declared = {(kind, name) for kind, things in self.wanted.items() for name in things}
-        ours = (thing.partition(" ") for thing in facts.owned)
-        declared |= {(kind, name) for kind, _, name in ours}
-        own = [escape(name) for _, name in declared if name.startswith("/")]
-        for kind, name in declared:
-            own += [pattern.format(escape(name)) for pattern in ordinary.OURS.get(kind, ())]
-        return tuple(own)
-
-
 def undeclared(facts: Facts, lab: Lab) -> tuple[Undeclared, ...]:
     """Everything, in order."""
     looks: tuple[Callable[[Facts, Lab], Iterable[Undeclared]], ...] = (
         _packages,
         _files,
         _units,
-        _accounts,
+        accounts,
         _ports,
         _mounts,
         _settings,
         _folders,
     )
     return ordered(thing for look in looks for thing in look(facts, lab))
-
-
-def _like(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _packages(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
@@ -120,7 +62,7 @@ def _packages(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
 
 
 def _comes_with_debian(name: str, package: Package) -> bool:
-    usual = package.priority in ordinary.PRIORITIES or _like(name, ordinary.PACKAGES)
+    usual = package.priority in ordinary.PRIORITIES or like(name, ordinary.PACKAGES)
     return package.essential or usual
 
 
@@ -144,7 +86,7 @@ def changed(facts: Facts, lab: Lab) -> Iterator[tuple[str, str]]:
     declared = lab.paths(facts)
     for path, how in facts.changed.items():
         same = path in lab.image.conffiles and how == "changed"
-        if same or lab.knows(Sort.FILE, path) or _like(path, (*declared, *ordinary.FILES)):
+        if same or lab.knows(Sort.FILE, path) or like(path, (*declared, *ordinary.FILES)):
             continue
         yield path, how
 
@@ -153,7 +95,7 @@ def loose(facts: Facts, lab: Lab) -> Iterator[tuple[str, File]]:
     """Files that no package brought and nothing makes by itself."""
     declared = lab.paths(facts)
     for path, file in facts.unowned.items():
-        if _like(path, declared) or path in facts.managed or lab.knows(Sort.FILE, path):
+        if like(path, declared) or path in facts.managed or lab.knows(Sort.FILE, path):
             continue
         if _ordinary(path, file) or _masked(lab, path, file):
             continue
@@ -162,7 +104,7 @@ def loose(facts: Facts, lab: Lab) -> Iterator[tuple[str, File]]:
 
 
 def _ordinary(path: str, file: File) -> bool:
-    if path in ordinary.MADE_FROM or _like(path, ordinary.FILES):
+    if path in ordinary.MADE_FROM or like(path, ordinary.FILES):
         return True
     return file.leads_to.startswith("/etc/alternatives/")
 
@@ -206,7 +148,7 @@ def _units(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
             continue
         if f"/etc/systemd/system/{unit}" in facts.unowned:
             continue
-        if lab.image.units.get(unit) == state or _like(unit, ordinary.UNITS):
+        if lab.image.units.get(unit) == state or like(unit, ordinary.UNITS):
             continue
         yield Undeclared(Sort.UNIT, unit, _state(unit, facts))
 
@@ -215,57 +157,12 @@ def _declared_unit(unit: str, facts: Facts, lab: Lab) -> bool:
     return any(lab.declares(kind, unit, facts) for kind in ("service", "unit", "timer"))
 
 
-def _accounts(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
-    for name, user in facts.users.items():
-        mine = name in {lab.login, "root"} or lab.declares("user", name, facts)
-        mine = mine or name in lab.image.users or lab.knows(Sort.USER, name)
-        person = _FIRST_USER <= user.uid < _NOBODY or (user.uid == 0 and name != "root")
-        person = person or (user.uid < _FIRST_USER and name not in facts.brought)
-        if person and not mine:
-            powers = sorted(set(user.groups) & ordinary.GROUPS_OF_POWER)
-            detail = f"uid {user.uid}" + (f", in {', '.join(powers)}" if powers else "")
-            yield Undeclared(Sort.USER, name, detail)
-        if mine:
-            yield from _powers(name, user, facts, lab)
-        yield from _keys(name, user, facts, lab)
-    for name, gid in facts.groups.items():
-        by_hand = _FIRST_USER <= gid < _NOBODY or name not in facts.brought
-        if not by_hand or gid == _NOBODY or name in facts.users:
-            continue
-        if not lab.declares("group", name, facts) and name not in lab.image.groups:
-            yield Undeclared(Sort.GROUP, name, f"gid {gid}")
-
-
-def _powers(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undeclared]:
-    """A user that we know, in a group that nobody declared it to be in."""
-    said = lab.spec.users.get(name)
-    given = {*(said.groups if said else ()), *lab.image.users.get(name, user).groups}
-    if name not in lab.image.users:
-        given = set(said.groups) if said else set(user.groups) if name == "root" else set()
-    for group in user.groups:
-        declared = group in given or f"member {name} {group}" in facts.owned
-        if group in ordinary.GROUPS_OF_POWER and not declared:
-            yield Undeclared(Sort.MEMBER, f"{name} in {group}")
-
-
-def _keys(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undeclared]:
-    said = lab.wanted.get("user", {}).get(name)
-    declared = {key_of(line) for line in (said.fields.get("authorized_keys", ()) if said else ())}
-    for line in user.keys:
-        key = key_of(line)
-        ours = name == lab.login and key in lab.keys
-        if key in declared or ours or (Sort.KEY, key) in lab.known:
-            continue
-        if f"key {name} {key}" not in facts.owned:
-            yield Undeclared(Sort.KEY, f"{name}: {title_of(line)}")
-
-
 def _ports(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     """Open to others, and of a program that no declared service started."""
     declared = lab.services
     for listener in facts.ports:
         unit = listener.unit
-        if listener.address.startswith(_LOOPBACK) or _like(listener.program, ordinary.LISTENERS):
+        if listener.address.startswith(_LOOPBACK) or like(listener.program, ordinary.LISTENERS):
             continue
         if unit in declared or unit in lab.image.units or _declared_unit(unit, facts, lab):
             continue
@@ -282,7 +179,7 @@ def _mounts(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
 
     def told(path: str) -> bool:
         mine = path in declared or lab.declares("mount", path, facts)
-        return mine or lab.knows(Sort.MOUNT, path) or _like(path, ordinary.MOUNTED)
+        return mine or lab.knows(Sort.MOUNT, path) or like(path, ordinary.MOUNTED)
 
     for path, (source, kind, _) in facts.table.items():
         if kind != "swap" and not told(path):
@@ -297,10 +194,15 @@ def _mounts(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
 
 
 def _settings(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
+    paths = lab.paths(facts)
+    if facts.zone not in ordinary.ZONES and not like("/etc/localtime", paths):
+        yield Undeclared(Sort.SETTING, "timezone", facts.zone)
+    if facts.locale not in ordinary.LOCALES and not like("/etc/locale.conf", paths):
+        yield Undeclared(Sort.SETTING, "locale", facts.locale)
     for module in facts.modules:
-        if not lab.declares("kernel_module", module.split()[0], facts):
+        if module.split()[0].replace("-", "_") not in lab.spec.modules:
             yield Undeclared(Sort.MODULE, module, "in /etc/modules")
-    declared = _like("/etc/apt/sources.list", lab.paths(facts))
+    declared = like("/etc/apt/sources.list", paths)
     for line in facts.sources:
         address = next((w for w in line.split() if "://" in w), "")
         if not ordinary.OFFICIAL.search(address) and not declared:
@@ -314,6 +216,6 @@ def _folders(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     for path, size in facts.sizes.items():
         if any(path == k or path.startswith(f"{k}/") for k in kept):
             continue
-        least = ordinary.LITTLE if _like(path, ordinary.MEANT_FOR_DATA) else ordinary.MUCH
+        least = ordinary.LITTLE if like(path, ordinary.MEANT_FOR_DATA) else ordinary.MUCH
         if size >= least:
             yield Undeclared(Sort.DIRECTORY, path, "in no capture", size)

@@ -115,6 +115,9 @@ FILESYSTEMS = re.compile(
 """Types that hold somebody's data; all others the kernel or systemd mounts by itself."""
 NETWORK = re.compile(r"^(nfs4?|cifs|smb3?|9p|ceph|virtiofs|glusterfs|fuse\.\S+)$")
 
+ZONES = frozenset({"", "Etc/UTC", "UTC", "Etc/UCT", "Universal", "Zulu"})
+LOCALES = frozenset({"", "C", "C.UTF-8", "C.utf8", "POSIX"})
+
 DATA_ROOTS = ("/srv/*", "/opt/*", "/var/www/*", "/home/*", "/root", "/var/lib/*", "/mnt/*",
               "/media/*")  # fmt: skip
 NOT_DATA = tuple(

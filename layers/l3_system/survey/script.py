@@ -29,6 +29,10 @@ mark passwd; show /etc/passwd
 mark group; show /etc/group
 mark fstab; [ ! -r /etc/fstab ] || show /etc/fstab
 mark mounts; show /proc/self/mounts
+mark zone; readlink /etc/localtime; [ ! -r /etc/timezone ] || show /etc/timezone
+mark locale; [ ! -r /etc/default/locale ] || show /etc/default/locale
+mark locale-link; readlink /etc/default/locale
+mark locale-gen; [ ! -r /etc/locale.gen ] || grep -v '^#' /etc/locale.gen
 mark modules; [ ! -r /etc/modules ] || show /etc/modules
 mark sources; [ ! -r /etc/apt/sources.list ] || show /etc/apt/sources.list
 while IFS=: read -r n x u g c h s; do

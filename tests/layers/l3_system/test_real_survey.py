@@ -34,6 +34,7 @@ useradd -r -s /usr/sbin/nologin handmade
 echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob; chmod 440 /etc/sudoers.d/bob
 echo '# edited by hand' >>/etc/sudo.conf
 echo 'welcome' >/etc/motd; rm /etc/update-motd.d/10-uname; ln -s /srv/shop /etc/shop
+ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime; echo Europe/Berlin >/etc/timezone
 echo 'colour = blue' >/etc/shop.conf
 echo 'token = abcdef123456' >/etc/app.conf
 printf 'a\\0b' >/etc/binary.dat
@@ -60,6 +61,7 @@ PLANTED = {
     (Sort.USER, "bob"),
     (Sort.USER, "handmade"),
     (Sort.GROUP, "media"),
+    (Sort.SETTING, "timezone"),
     (Sort.SUDOERS, "/etc/sudoers.d/bob"),
     (Sort.CONFFILE, "/etc/sudo.conf"),
     (Sort.CONFFILE, "/etc/motd"),

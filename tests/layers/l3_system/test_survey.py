@@ -16,9 +16,10 @@ from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.spec import Spec
 from layers.l3_system.survey import describing
 from layers.l3_system.survey.crowds import parted
+from layers.l3_system.survey.declared import Lab
 from layers.l3_system.survey.describing import Kept
 from layers.l3_system.survey.facts import Account, Facts, File, Listener, read
-from layers.l3_system.survey.judging import Lab, undeclared
+from layers.l3_system.survey.judging import undeclared
 from layers.l3_system.survey.keys import key_of, title_of
 from layers.l3_system.survey.packages import Package, chosen, dependencies
 from layers.l3_system.survey.script import script
@@ -289,6 +290,12 @@ def test_with_a_recorded_image_its_own_things_are_the_measure():
             id="a container's mounts are its engine's",
         ),
         pytest.param(
+            Facts(zone="Europe/Berlin", locale="de_DE.UTF-8"),
+            {(Sort.SETTING, "timezone"), (Sort.SETTING, "locale")},
+            id="where and how it speaks",
+        ),
+        pytest.param(Facts(zone="Etc/UTC", locale="C.UTF-8"), set(), id="what Debian speaks"),
+        pytest.param(
             Facts(modules=("br_netfilter",)), {(Sort.MODULE, "br_netfilter")}, id="a module"
         ),
         pytest.param(
@@ -499,6 +506,28 @@ def test_another_name_in_the_lab_keeps_the_host_s_own_one():
 
 def test_an_ordinary_machine_needs_nothing_said():
     assert describe(Facts(hostname="shop1")).sections == {}
+
+
+def test_zone_and_locale_are_declared_where_that_changes_nothing():
+    zoned = Facts(hostname="shop1", zone="Europe/Berlin", zone_is_plain=True, locale="de_DE.UTF-8")
+    said = describe(zoned)
+    assert said.sections == {"system": {"timezone": "Europe/Berlin"}}
+    assert "de_DE.UTF-8" in dict(said.left)["locale"]
+    answer = (
+        b"\nN\tzone\n/usr/share/zoneinfo/Europe/Berlin\nEurope/Berlin\n\nN\tlocale\n"
+        b"LANG=de_DE.UTF-8\n\nN\tlocale-link\n../locale.conf\n\nN\tlocale-gen\n"
+        b"de_DE.UTF-8 UTF-8\n\nN\tend\n"
+    )
+    facts = read("N", answer)
+    assert (facts.zone, facts.zone_is_plain) == ("Europe/Berlin", True)
+    assert (facts.locale, facts.locale_is_plain) == ("de_DE.UTF-8", True)
+    assert not read("N", answer.replace(b"\nEurope/Berlin\n", b"\n")).zone_is_plain
+
+
+def test_declared_settings_are_no_news():
+    facts = Facts(zone="Europe/Berlin", modules=("br-netfilter",))
+    spec = Spec.model_validate({"kernel_modules": ["br_netfilter"]})
+    assert not undeclared(facts, Lab(spec, {"link": {"/etc/localtime": Wanted({})}}))
 
 
 def test_a_unit_that_fails_is_left_out_with_the_reason():
