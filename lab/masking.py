@@ -69,6 +69,11 @@ def mask(text: str) -> str:
     return text
 
 
+def hides(text: str) -> bool:
+    """Whether a value stands in it, or stood there before it was masked."""
+    return any(f"(secret {name})" in text for name in _names.values()) or mask(text) != text
+
+
 def masked(value: Any) -> Any:
     """The same JSON value with every text in it masked, but for the names of fields."""
     if not _names:

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines that run tests are noisy; what must be quick is measured in benchmarks/.
+settings.register_profile("strata", deadline=None)
+settings.load_profile("strata")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -23,7 +23,7 @@ from lab.model.secret import Secret, SecretName
 
 KIND = "existing"
 _ADDRESS = re.compile(
-    r"^(?:(?P<user>[^@\s]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\s\[\]]+|[0-9a-f:]{3,}))"
+    r"^(?:(?P<user>[^@\s]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:@\s\[\]]+|[0-9a-f:]{3,}))"
     r"(?::(?P<port>\d{1,5}))?$"
 )
 

@@ -74,15 +74,18 @@ class Lab:
         layers: tuple[Layer, ...] = LAYERS,
         *,
         secrets_may_lack: bool = False,
+        commit: str | None = None,
     ) -> Lab:
         """Read and validate the lab in ``root`` (or in the nearest folder upwards from here).
 
         Raises ConfigError with every mistake at once. Touches nothing, and decrypts nothing.
-        ``secrets_may_lack``: a secret that is used and not there yet is no mistake.
+        ``secrets_may_lack``: a secret that is used and not there yet is no mistake. ``commit`` is
+        what the journal records where ``root`` is not a checkout of its own.
         """
         folder = find_root(Path.cwd()) if root is None else Path(root).resolve()
         store = Store(folder, lab_name(folder), lenient=secrets_may_lack)
-        return cls(load(folder, layers, store), layers)
+        inventory = load(folder, layers, store)
+        return cls(replace(inventory, commit=commit) if commit else inventory, layers)
 
     @property
     def name(self) -> str:
@@ -379,12 +382,7 @@ class Lab:
 
     def _sources(self, hosts: tuple[Host, ...]) -> str:
         digests = Digests(self.layers)
-        return digest_of(
-            [
-                [h.name, h.address, h.vars, *(digests.of(h, layer.name) for layer in self.layers)]
-                for h in hosts
-            ]
-        )
+        return digest_of([digests.host(h) for h in hosts])
 
     def _existing(self, selectors: tuple[str, ...]) -> tuple[Host, ...]:
         """Declared hosts and those that only the ledger knows."""

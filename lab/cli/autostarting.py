@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab.cli.options import Settings
 from lab.cli.session import Session, opened
+from lab.cli.terminal import Screen
 from lab.cli.text.look import clean_lines, line
 from lab.errors import DriverError, LabError
 from lab.model.outcome import ExitCode
@@ -38,8 +39,8 @@ def unit_text(lab: str, root: Path, python: str, *, system: bool) -> str:
     return _UNIT.format(
         lab=lab,
         after=after,
-        python=_word(python),
-        root=_word(str(root)),
+        python=exec_word(python),
+        root=exec_word(str(root)),
         target="multi-user.target" if system else "default.target",
     )
 
@@ -49,9 +50,9 @@ def autostart(settings: Settings, *, install: bool, remove: bool) -> int:
     with opened(settings) as session:
         system = os.geteuid() == 0
         text = unit_text(session.lab.name, session.lab.root, sys.executable, system=system)
-        path = _folder(system=system) / f"strata-{session.lab.name}.service"
+        path = unit_folder(system=system) / f"strata-{session.lab.name}.service"
         if install:
-            _install(session, path, text, system=system)
+            install_unit(session.screen, path, text, system=system)
         elif remove:
             _remove(session, path, system=system)
         else:
@@ -59,30 +60,33 @@ def autostart(settings: Settings, *, install: bool, remove: bool) -> int:
     return ExitCode.OK
 
 
-def _install(session: Session, path: Path, text: str, *, system: bool) -> None:
+def install_unit(screen: Screen, path: Path, text: str, *, system: bool) -> None:
+    """Write a unit and have it started at boot. Raises LabError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise LabError(f"Unable to write {path}: {error.strerror or error}.") from error
-    _systemctl("daemon-reload", system=system)
-    _systemctl("enable", path.name, system=system)
-    session.screen.show([line(f"Enabled {path}")])
-    if not system:
-        session.hint(f"loginctl enable-linger {os.environ.get('USER', '')}".rstrip())
+    systemctl("daemon-reload", system=system)
+    systemctl("enable", path.name, system=system)
+    screen.show([line(f"Enabled {path}")])
+    if not system and not screen.settings.quiet:
+        linger = f"loginctl enable-linger {os.environ.get('USER', '')}".rstrip()
+        screen.say(line(("Try: ", "cyan"), linger))
 
 
 def _remove(session: Session, path: Path, *, system: bool) -> None:
     if not path.exists():
         session.screen.show([line(f"There is no {path}.")])
         return
-    _systemctl("disable", path.name, system=system)
+    systemctl("disable", path.name, system=system)
     path.unlink(missing_ok=True)
-    _systemctl("daemon-reload", system=system)
+    systemctl("daemon-reload", system=system)
     session.screen.show([line(f"Removed {path}")])
 
 
-def _systemctl(*words: str, system: bool) -> None:
+def systemctl(*words: str, system: bool) -> None:
+    """Run systemctl, for the machine or for this user. Raises LabError."""
     command = ["systemctl", *([] if system else ["--user"]), *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -100,14 +104,15 @@ def _systemctl(*words: str, system: bool) -> None:
         )
 
 
-def _folder(*, system: bool) -> Path:
+def unit_folder(*, system: bool) -> Path:
+    """Where units are written."""
     if system:
         return Path("/etc/systemd/system")
     base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "systemd" / "user"
 
 
-def _word(text: str) -> str:
+def exec_word(text: str) -> str:
     """One word of an ExecStart line: systemd's quoting, with its specifiers and variables off."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if any(c in escaped for c in " \t'\"\\") else escaped

@@ -32,7 +32,7 @@ def entropy(
             write_json(session.screen, _document(lab.name, report), indent=2)
             return report.exit_code
         look = session.screen.look
-        session.screen.show(entropy_lines(report, look, session.titles, everything=everything))
+        session.screen.show(entropy_lines(report, look, everything=everything))
         if any(report.scores.values()):
             session.hint("declare it, remove it, or accept it with a reason in accepted.yaml")
     return report.exit_code

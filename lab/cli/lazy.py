@@ -50,6 +50,12 @@ class Commands(click.Group):
         super().__init__(*args, **kwargs)
         self.table = table
 
+    def examples_apart(self) -> None:
+        """Let the examples at the end of the help keep their lines, as in :class:`Documented`."""
+        whole = cleandoc(self.help or "")
+        self.short_help = whole.partition("\n")[0]
+        self.help = whole.replace("\n\nExamples:\n", "\n\n\b\nExamples:\n")
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
         """All of them, in the order in which a newcomer meets them."""
         return list(self.table)

@@ -27,6 +27,8 @@ TABLE = {
     "verify": ("lab.cli.runs:verify", "Look whether everything is as declared."),
     "entropy": ("lab.cli.discovering:entropy", "Tell what is on hosts and in no file here."),
     "adopt": ("lab.cli.discovering:adopt", "Write a machine that is there down as files."),
+    "approve": ("lab.cli.gitwords:approve", "Apply the plan of a commit that waits for it."),
+    "try": ("lab.cli.gitwords:trial", "Run a branch on one host for a while."),
     "status": ("lab.cli.queries:status", "Show how every host stood at its last run."),
     "show": ("lab.cli.queries:show", "Show a host's values and where each one comes from."),
     "history": ("lab.cli.queries:history", "List the last runs: who, when, what came of it."),
@@ -37,6 +39,9 @@ TABLE = {
     "schema": ("lab.cli.checks:schema", "Print the JSON Schemas of the lab's files."),
     "explain": ("lab.cli.queries:explain", "Explain a layer, a driver, a key or an exit code."),
     "completion": ("lab.cli.setup:completion", "Print the completion script of a shell."),
+    "init": ("lab.cli.beginnings:init", "Begin a new lab in a folder."),
+    "import": ("lab.cli.beginnings:import_", "Take hosts over from Ansible or Terraform."),
+    "gitops": ("lab.cli.gitwords:gitops", "Follow git: a push converges what it touches."),
     "autostart": ("lab.cli.setup:autostart", "Start the lab's machines when this machine boots."),
 }
 

@@ -36,6 +36,7 @@ _HEAD = """\
 | `secrets list`, `get`, `generate`, `doctor` | one document | `lab.secrets/1` and so on |
 | any, when it fails | last line | `lab.error/1` |
 | `plan --out FILE` | the plan, for `converge --plan FILE` | `lab.plan/1` |
+| `gitops status` | commits, and each host's | `lab.gitops/1` |
 """
 
 
@@ -67,8 +68,9 @@ def _section(name: str, command: click.Command, parent: click.Context) -> str:
     usage = re.sub(r"\s+", " ", command.get_usage(context).removeprefix("Usage: "))
     lines = [f"## {context.command_path}", "", f"    {usage}", "", text, ""]
     records = [p.get_help_record(context) for p in command.params]
-    lines += ["| option | meaning |", "|---|---|"]
-    lines += [f"| `{_cell(r[0])}` | {_cell(r[1])} |" for r in records if r is not None and r[1]]
+    told = [r for r in records if r is not None and r[1]]
+    lines += ["| option | meaning |", "|---|---|"] if told else []
+    lines += [f"| `{_cell(r[0])}` | {_cell(r[1])} |" for r in told]
     lines += ["", "```sh", *(example.removeprefix("  ") for example in examples.splitlines())]
     return "\n".join([*lines, "```", ""])
 

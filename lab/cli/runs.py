@@ -18,8 +18,9 @@ from lab.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from lab.cli import verbs
+    from lab.cli import comparing, verbs
 else:
+    comparing = Lazy("lab.cli.comparing")
     verbs = Lazy("lab.cli.verbs")
 
 
@@ -48,6 +49,11 @@ def asking(function: click.decorators.FC) -> click.decorators.FC:
     metavar="FILE",
     help="Keep the plan, for: lab converge --plan FILE.",
 )
+@click.option(
+    "--against",
+    metavar="COMMIT",
+    help="Only hosts declared differently than in that commit or branch; as Markdown.",
+)
 @click.option("--adopt", is_flag=True, help="Take over what exists and is not ours.")
 @as_json
 @common
@@ -60,6 +66,7 @@ def plan(
     only_this_layer: bool,
     jobs: int | None,
     out: str | None,
+    against: str | None,
     adopt: bool,
 ) -> int:
     """Show what would change; change nothing.
@@ -72,9 +79,14 @@ def plan(
       lab plan host=web1                one host
       lab plan l3 tag=web --through     up to the system layer
       lab plan --out today.plan         keep it, apply exactly that later
+      lab plan --against origin/main    what this branch would change, for a pull request
       lab plan --json | tail -1         the report as JSON
     """
     scope = scope_of(words, through=through, only=only_this_layer)
+    if against is not None:
+        if out is not None:
+            raise click.UsageError("--against is for reading; --out keeps a plan of hosts.")
+        return comparing.plan(settings, scope, against, jobs, adopt=adopt)
     return verbs.plan(settings, scope, jobs, out, adopt=adopt)
 
 

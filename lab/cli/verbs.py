@@ -40,7 +40,7 @@ def plan(
 ) -> int:
     """``lab plan``."""
     with opened(settings) as session:
-        report = _planned(session, scope, jobs, adopt=adopt)
+        report = planned(session, scope, jobs, adopt=adopt)
         if out is not None:
             saved = session.lab.saved(
                 report,
@@ -85,7 +85,7 @@ def converge(
         approval = Approval(answers.allow_destroy, answers.names)
         if not answers.yes:
             _refuse_unasked_json(session)
-            report = _planned(session, scope, jobs, adopt=adopt)
+            report = planned(session, scope, jobs, adopt=adopt)
             _show_plan(session, report)
             if not report.changes:
                 return report.exit_code
@@ -116,7 +116,7 @@ def apply(settings: Settings, path: str, answers: Answers, jobs: int | None) -> 
         approval = Approval(answers.allow_destroy, answers.names)
         if not answers.yes:
             _refuse_unasked_json(session)
-            report = _as_report(saved)
+            report = as_report(saved)
             _show_plan(session, report)
             decision = decide(report, consent, session.ask, lab.name)
             if not decision.go:
@@ -184,7 +184,8 @@ def write_report(session: Session, report: RunReport) -> None:
     write_json(session.screen, document)
 
 
-def _planned(session: Session, scope: Scope, jobs: int | None, *, adopt: bool) -> RunReport:
+def planned(session: Session, scope: Scope, jobs: int | None, *, adopt: bool) -> RunReport:
+    """The plan of a scope, with progress on the screen."""
     lab = session.lab
     return session.watch(
         lambda listen: lab.plan(
@@ -224,7 +225,7 @@ def _told(session: Session, report: RunReport, same: str) -> int:
     return report.exit_code
 
 
-def _as_report(saved: SavedPlan) -> RunReport:
+def as_report(saved: SavedPlan) -> RunReport:
     """A saved plan in the form that plans are shown in."""
     parts = tuple(
         PartReport(

@@ -11,9 +11,13 @@ It stands here, and not beside its driver, as it is imported by a process that w
 from __future__ import annotations
 
 import functools
+import math
 import secrets
+import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pyinfra import context
@@ -21,59 +25,126 @@ from pyinfra.api import StringCommand, facts
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command_for_host
 
-_CONTROL = ("_get_pty", "_timeout", "_stdin", "_success_exit_codes")
+from lab.clients import shell_root
+
+_PIECE = 65536
+_TICK = 0.005
+# what pyinfra has its own way of doing for, and no fact needs
+_OWN_WAY = (
+    "_get_pty",
+    "_stdin",
+    "_sudo_user",
+    "_sudo_password",
+    "_use_sudo_login",
+    "_preserve_sudo_env",
+    "_su_user",
+    "_doas",
+)
 
 
 class Unknown(BaseException):
     """A fact that has to be asked for first. Passes every ``except Exception``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A line for the host's shell, and whether root runs it."""
+
+    text: str
+    as_root: bool
+
+
 class Wire:
     """The one connection, what it was asked, and what is known from that."""
 
-    def __init__(self, *, batching: bool) -> None:
+    def __init__(self) -> None:
         self.client: Any = None
-        self.batching = batching
+        self.password: str | None = None
+        self.batching = True
         self.asking = 0
         self.rehearsing = True
         self.commands = 0  # executed on the host, each with a channel of its own
-        self.known: dict[str, tuple[int, CommandOutput]] = {}
-        self.wanted: dict[str, None] = {}
+        self.known: dict[Command, tuple[int, CommandOutput]] = {}
+        self.wanted: dict[Command, None] = {}
         self.failed: list[str] = []
         self.repeats: set[str] = set()  # operations that say themselves that they always change
 
-    def ask(self) -> None:
-        """Ask for everything that is wanted, in one command."""
-        mark = secrets.token_hex(12)
-        script = "".join(
-            f"( {text}\n) </dev/null; r=$?; echo; echo {mark} $r; echo >&2; echo {mark} >&2\n"
-            for text in self.wanted
-        )
-        stdin, stdout, stderr = self.client.exec_command("sh -s")
+    def run(
+        self, script: str, *, as_root: bool, timeout: float | None = None
+    ) -> tuple[int, bytes, bytes]:
+        """Run a script on the host. It goes by standard input: sudo logs its command line."""
+        words = ["sh", "-s"]
+        if as_root:
+            words = shell_root.command("sh -s", with_password=self.password is not None)
         self.commands += 1
+        stdin, stdout, _ = self.client.exec_command(shlex.join(words))
+        channel = stdout.channel
+        if as_root and self.password is not None:
+            self._become(channel, self.password)
         stdin.write(script)
-        stdin.channel.shutdown_write()
-        errors: list[str] = []
-        # gevent is not patched in: both are read one after the other, errors being few
-        answers = stdout.read().decode(errors="replace").split(f"\n{mark} ")
-        errors = stderr.read().decode(errors="replace").split(f"\n{mark}\n")
-        self._keep(answers, errors)
+        channel.shutdown_write()
+        ends = time.monotonic() + timeout if timeout else math.inf
+        pieces: tuple[list[bytes], list[bytes]] = ([], [])
+        while True:
+            over = channel.exit_status_ready() and channel.eof_received
+            if channel.recv_ready():
+                pieces[0].append(channel.recv(_PIECE))
+            elif channel.recv_stderr_ready():
+                pieces[1].append(channel.recv_stderr(_PIECE))
+            elif over or channel.closed:
+                return channel.recv_exit_status(), b"".join(pieces[0]), b"".join(pieces[1])
+            elif time.monotonic() > ends:
+                channel.close()
+                raise TimeoutError
+            else:
+                time.sleep(_TICK)
+
+    def _become(self, channel: Any, password: str) -> None:
+        """Answer sudo, if it asks; nothing of a script is sent before root's shell is there."""
+        said, asked = b"", False
+        while shell_root.BECAME.encode() not in said:
+            piece = channel.recv_stderr(_PIECE)
+            if not piece:
+                return  # it refused: the status and what it said tell
+            said += piece
+            if shell_root.PROMPT.encode() in said and not asked:
+                channel.sendall(f"{password}\n".encode())
+                asked = True
+
+    def ask(self) -> None:
+        """Ask for everything that is wanted, in one command (and one more if not all as root)."""
+        for as_root in (True, False):
+            commands = [c for c in self.wanted if c.as_root is as_root]
+            if commands and self.batching:
+                self._ask(commands, as_root=as_root)
         self.wanted.clear()
 
-    def _keep(self, answers: list[str], errors: list[str]) -> None:
-        if len(answers) != len(self.wanted) + 1 or len(errors) != len(answers):
-            self.batching = False  # this host has another shell: one by one
+    def _ask(self, commands: list[Command], *, as_root: bool) -> None:
+        mark = secrets.token_hex(12)
+        script = "".join(
+            f"( {c.text}\n) </dev/null; r=$?; echo; echo {mark} $r; echo >&2; echo {mark} >&2\n"
+            for c in commands
+        )
+        _, out, err = self.run(script, as_root=as_root)
+        bodies = out.decode(errors="replace").split(f"\n{mark} ")
+        errors = err.decode(errors="replace").split(f"\n{mark}\n")
+        if len(bodies) != len(commands) + 1 or len(errors) != len(bodies):
+            self.batching = False  # another kind of shell is there: one by one
             return
-        body = answers[0]
-        for index, text in enumerate(self.wanted):
-            status, _, rest = answers[index + 1].partition("\n")
-            lines = [OutputLine("stdout", line) for line in body.splitlines()]
-            lines += [OutputLine("stderr", line) for line in errors[index].splitlines()]
-            self.known[text] = (int(status), CommandOutput(lines))
+        body = bodies[0]
+        for command, said, following in zip(commands, errors, bodies[1:], strict=False):
+            status, _, rest = following.partition("\n")
+            self.known[command] = (int(status), _output(body, said))
             body = rest
 
 
-WIRE = Wire(batching=True)
+def _output(out: str, err: str) -> CommandOutput:
+    errors = shell_root.without_marks(err.splitlines())
+    lines = [OutputLine("stdout", line) for line in out.splitlines()]
+    return CommandOutput([*lines, *(OutputLine("stderr", line) for line in errors)])
+
+
+WIRE = Wire()
 
 
 class Link(SSHConnector):
@@ -94,22 +165,29 @@ class Link(SSHConnector):
         **arguments: Any,
     ) -> tuple[bool, CommandOutput]:
         """A fact's command from what is known, if it may be; anything else for real."""
-        controls = {key: arguments[key] for key in _CONTROL if arguments.get(key)}
-        if WIRE.asking and WIRE.batching and not controls.keys() & {"_get_pty", "_stdin"}:
-            rest = {k: v for k, v in arguments.items() if k not in _CONTROL}
-            text = make_unix_command_for_host(self.state, self.host, command, **rest)
-            raw = text.get_raw_value()
-            if raw in WIRE.known:
-                status, output = WIRE.known[raw]
-                return status in (controls.get("_success_exit_codes") or [0]), output
-            if WIRE.rehearsing:
-                WIRE.wanted[raw] = None
-                raise Unknown
-        WIRE.commands += 1
-        good, output = super().run_shell_command(command, print_output, print_input, **arguments)
-        if not good and not WIRE.asking:
+        if any(arguments.get(key) for key in _OWN_WAY):
+            WIRE.commands += 1
+            return super().run_shell_command(command, print_output, print_input, **arguments)
+        as_root = bool(arguments.pop("_sudo", False))
+        timeout = arguments.pop("_timeout", None)
+        good = arguments.pop("_success_exit_codes", None) or [0]
+        rest = {key: value for key, value in arguments.items() if key not in _OWN_WAY}
+        text = make_unix_command_for_host(self.state, self.host, command, **rest).get_raw_value()
+        status, output = self._run(Command(text, as_root), timeout)
+        if status not in good and not WIRE.asking:
             WIRE.failed = output.output_lines
-        return good, output
+        return status in good, output
+
+    def _run(self, command: Command, timeout: float | None) -> tuple[int, CommandOutput]:
+        if WIRE.asking and WIRE.batching:
+            if command in WIRE.known:
+                return WIRE.known[command]
+            if WIRE.rehearsing:
+                WIRE.wanted[command] = None
+                raise Unknown
+        script = f"( {command.text}\n) </dev/null\n"
+        status, out, err = WIRE.run(script, as_root=command.as_root, timeout=timeout)
+        return status, _output(out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 def patch() -> None:

@@ -42,6 +42,7 @@ class Inventory:
         lab: The tree of ``lab.yaml``.
         secrets: Where the values of its secrets come from.
         accepted: What may be on the machines undeclared.
+        commit: Which commit these files are, where whoever loaded them knows; ``None`` = ask git.
     """
 
     name: str
@@ -53,12 +54,13 @@ class Inventory:
     lab: Node | None = field(repr=False, default=None)
     secrets: Secrets = field(repr=False, default_factory=NoSecrets)
 
+    accepted: tuple[Acceptance, ...] = ()
+    commit: str | None = None
+
     @property
     def context(self) -> dict[str, Any]:
         """For validating a spec that the ledger holds: its secrets keep their way to the value."""
         return {"secrets": self.secrets}
-
-    accepted: tuple[Acceptance, ...] = ()
 
 
 def find_root(start: Path) -> Path:

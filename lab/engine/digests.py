@@ -16,7 +16,7 @@ from lab.model.secret import Secret
 class Digests:
     """Computes each digest once: hosts whose sections are equal share their parts."""
 
-    def __init__(self, layers: Iterable[Layer]) -> None:
+    def __init__(self, layers: Iterable[Layer] = ()) -> None:
         self._take_vars = {layer.name for layer in layers if layer.takes_vars}
         self._known: dict[int, tuple[tuple[Part, ...], str]] = {}
 
@@ -29,6 +29,12 @@ class Digests:
             known = self._known[id(parts)] = (parts, _digest(parts))
         takes_vars = layer in self._take_vars and host.vars
         return digest_of([known[1], host.vars]) if takes_vars else known[1]
+
+    def host(self, host: Host) -> str:
+        """Changes when anything does that a converge of this host could act on."""
+        layers = [[layer, self.of(host, layer)] for layer in host.parts]
+        said = [host.name, host.persona, host.provider, host.address, host.vars, layers]
+        return digest_of([*said, sorted(host.tags)])
 
 
 def _digest(parts: tuple[Part, ...]) -> str:

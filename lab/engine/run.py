@@ -217,7 +217,8 @@ class _Run:
         names = tuple(h.name for h in self.hosts)
         layers = tuple(layer.name for layer in self.layers[: self.options.stop + 1])
         if self._journal is not None:
-            commit = commit_of(self._engine.inventory.root)
+            declared = self._engine.inventory
+            commit = declared.commit or commit_of(declared.root)
             self._journal.begin_run(self.id, self.verb, names, commit)
         self.emit(events.RunStarted(time.time(), self.id, self.verb, names, layers))
         try:

@@ -10,7 +10,14 @@ from typing import Any
 from lab import events, faults
 from lab.engine.protocol import Run
 from lab.engine.record import Recorder, Seen, failure_of
-from lab.errors import Interrupted, LabError, NotConverged, Reverted, TransportError
+from lab.errors import (
+    DriverError,
+    Interrupted,
+    LabError,
+    NotConverged,
+    Reverted,
+    TransportError,
+)
 from lab.journal import Owned
 from lab.layer import Above, Batching, Layer, Target
 from lab.model.host import Host, Part
@@ -189,9 +196,10 @@ class Walk:
     def _plan_part(self, layer: Layer, item: Item, seen: Seen) -> Above:
         target = self._target(layer, item)
         key = layer.shared(target)
-        plan, observed = self._look(layer, item, target)
-        if layer.stacked and self._is_pending(layer):
-            plan = replace(plan, predicted=True, open=True)
+        if layer.stacked and any(r.plan.changes for r in self.reports if r.layer == layer.name):
+            plan, observed = self._look_ahead(layer, item, target)
+        else:
+            plan, observed = self._look(layer, item, target)
         prediction = layer.predict(target, observed, plan)
         self.handed.update(prediction.outputs.model_dump())
         maker = self.run.maker(layer, self.host, key)
@@ -205,9 +213,18 @@ class Walk:
             seen.outcome = Outcome.PENDING
         return prediction.above
 
-    def _is_pending(self, layer: Layer) -> bool:
-        """Whether an earlier part of the layer has something to do."""
-        return any(r.plan.changes for r in self.reports if r.layer == layer.name)
+    def _look_ahead(self, layer: Layer, item: Item, target: AnyTarget) -> tuple[Plan, Any]:
+        """A part that stands on a pending one: what is seen now may be too early."""
+        try:
+            plan, observed = self._look(layer, item, target)
+        except TransportError:
+            raise
+        except DriverError as error:
+            replace_on = self.run.driver(layer, item.part.driver).replace_on
+            observed = None if item.absent else layer.fresh(target)
+            plan = layer.plan(target, observed, replace_on)
+            plan = replace(plan, notes=(*plan.notes, f"not to be seen yet: {error.message}"))
+        return replace(plan, predicted=True, open=True), observed
 
     def _converge_part(self, layer: Layer, item: Item, seen: Seen) -> Above:
         target = self._target(layer, item)

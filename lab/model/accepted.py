@@ -42,7 +42,7 @@ class AcceptedFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    accepted: tuple[AcceptedEntry, ...]
+    accepted: tuple[AcceptedEntry, ...] = ()
 
 
 class Acceptance(BaseModel):

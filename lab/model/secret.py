@@ -8,7 +8,7 @@ pickles a secret gets its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Protocol
 
@@ -171,3 +171,15 @@ def with_secrets(value: Any, info: ValidationInfo) -> Any:
 
 Vars = Annotated[dict[str, Any], AfterValidator(with_secrets)]
 """Free values; secrets may stand anywhere in them."""
+
+
+def secrets_in(value: Any) -> Iterator[Secret]:
+    """Every secret in free values."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from secrets_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from secrets_in(item)
+    elif isinstance(value, Secret):
+        yield value

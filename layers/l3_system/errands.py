@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from lab.layer import Target
@@ -29,7 +29,7 @@ _DEADLINE = 1800.0
 _SEEN_LATER = "its steps are seen once the host is there"
 
 
-def parts(document: Document, packages: Sequence[str]) -> tuple[Part, ...]:
+def parts(document: Document, packages: Container[str]) -> tuple[Part, ...]:
     """Roles, then playbooks, then deploys, each in the order they are written."""
     tools = document.system
     if tools is None:
@@ -82,16 +82,16 @@ def unique(names: Sequence[str]) -> list[str]:
 
 
 def digest(target: ErrandTarget) -> str:
-    """Of everything that decides what an errand does: files, values, vars; of secrets the print."""
+    """Of everything that decides what an errand does: files and values, the host's own too."""
     errand: Errand = target.spec
     dumped = errand.model_dump(exclude={"options", "python_comes"})
-    text = json.dumps([dumped, dict(target.host.vars)], sort_keys=True, default=_hashed)
+    text = json.dumps([dumped, dict(target.host.vars)], sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _hashed(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, Secret):
-        return [str(value), value.fingerprint]
+        return [value.name, value.fingerprint]
     return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else str(value)
 
 

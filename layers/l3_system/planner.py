@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,16 +12,16 @@ from lab.layer import Above, Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
-from layers.l3_system import errands
-from layers.l3_system.kinds import lifeline
+from layers.l3_system import contradictions, errands, reachable
+from layers.l3_system.kinds import lifeline, mount
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
-from layers.l3_system.kinds.template import render
 from layers.l3_system.recipes.all import RECIPES
-from layers.l3_system.recipes.recipe import expanded
+from layers.l3_system.recipes.recipe import made_by, specified
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
-from layers.l3_system.spec.errands import Errand, Rehearsal
+from layers.l3_system.spec.errands import Errand, Nothing, Rehearsal
 
+_FORWARDING = {"docker", "qemu"}  # a port of ours leads to port 22 of such a machine
 Where = tuple[str | int, ...]
 Everything = Mapping[str, Mapping[str, Wanted]]
 
@@ -31,10 +31,10 @@ def parts(document: Document) -> tuple[Part, ...]:
     if document.system is None:
         return ()
     driver = "memory" if document.provider.kind == "memory" else "native"
-    declared = expanded(document.system, RECIPES)
     # A container has its disks mounted from outside.
     disks = {} if document.provider.kind == "docker" else document.machine.disks
-    spec = Spec(**declared, filesystems=disks)
+    forwarded = document.provider.kind in _FORWARDING
+    spec = specified(document.system, RECIPES, filesystems=disks, forwarded=forwarded)
     return (Part("", driver, spec), *errands.parts(document, spec.packages))
 
 
@@ -76,14 +76,16 @@ def _plan(target: Target[Spec, Inputs], observed: Observed | None) -> Plan:
     blockers: list[Blocker] = []
     for kind in reversed(KINDS):
         changes += [kind.prune(name, view) for name in _undeclared(kind.NAME, view)]
+    coming: list[Change] = []
     for kind in KINDS:
         for name in view.wanted[kind.NAME]:
             step = kind.compare(name, view)
             if isinstance(step, Blocker):
                 blockers.append(step)
             elif step is not None:
-                changes.append(step)
+                coming.append(step)
                 view.changing.add(step.what)
+    changes += mount.files_first(coming, target.spec)
     who = login(target, view.observed)
     blockers += lifeline.blockers(changes, who)
     return Plan(lifeline.in_order(changes, who), tuple(blockers))
@@ -100,14 +102,15 @@ def login(target: Target[Spec, Inputs], observed: Observed | None = None) -> lif
 
 def _undeclared(kind: str, view: View) -> list[str]:
     ours = (thing.partition(" ") for thing in view.observed.owned)
-    return sorted(name for k, _, name in ours if k == kind and name not in view.wanted[kind])
+    names = [name for k, _, name in ours if k == kind and name not in view.wanted[kind]]
+    return sorted(names, key=lambda name: (-name.count("/"), name))  # from within a folder first
 
 
 def desired(target: Target[Spec, Inputs]) -> Observed:
     """What is found when everything is as declared: the plan for it is empty."""
     return Observed(
         things={
-            kind: {name: Thing(fields=dict(w.fields)) for name, w in things.items()}
+            kind: {n: Thing(fields=dict(w.fields)) for n, w in things.items() if not w.absent}
             for kind, things in wanted(target).items()
         }
     )
@@ -185,11 +188,13 @@ def predict(target: Target[Any, Inputs], observed: Any, plan: Plan) -> Predictio
     return Prediction(outputs(target, observed), Above.AS_IS)
 
 
-def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:  # noqa: ARG001
-    """The name it answers to; an errand has nothing to add."""
+def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:
+    """The name it answers to, and what its tunnels are known by; an errand has nothing to add."""
     if isinstance(target.spec, Errand):
-        return BaseModel()
-    return Outputs(hostname=target.spec.hostname or target.host.name)
+        return Nothing()
+    tunnels = observed.things.get("wireguard", {}) if isinstance(observed, Observed) else {}
+    keys = {n: str(t.facts["public_key"]) for n, t in tunnels.items() if t.facts.get("public_key")}
+    return Outputs(hostname=target.spec.hostname or target.host.name, wireguard=keys)
 
 
 def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
@@ -197,45 +202,14 @@ def check(host: Host, part: Part) -> tuple[tuple[Where, str], ...]:
     spec = part.spec
     if not isinstance(spec, Spec):
         return ()
-    problems: list[tuple[Where, str]] = []
     here = place(host, Inputs())
-    for path, file in spec.files.items():
-        where: Where = ("system", "files", path)
-        if path in spec.directories:
-            problems.append((where, f"{path} is declared as a directory too"))
-        if file.template is None:
-            continue
-        try:
-            render(file.template.text, here)
-        except ValueError as error:
-            problems.append(((*where, "template"), f"{file.template.path}: {error}"))
-    problems += _mounted_twice(spec)
-    problems += _services(spec)
-    return tuple(problems)
+    problems = [*contradictions.problems(spec, here), *reachable.problems(spec, here)]
+    return tuple(_placed(problems, spec))
 
 
-def _mounted_twice(spec: Spec) -> list[tuple[Where, str]]:
-    disks = {f.mount: name for name, f in spec.filesystems.items()}
-    return [
-        (("system", "mounts", path), f"the disk {disks[path]} is mounted at {path} already")
-        for path in spec.mounts
-        if path in disks
-    ]
-
-
-def _services(spec: Spec) -> list[tuple[Where, str]]:
-    problems: list[tuple[Where, str]] = []
-    units: dict[str, str] = {}
-    for name, service in spec.services.items():
-        other = units.setdefault(unit_name(name), name)
-        if other != name:
-            problems.append((("system", "services", name), f"this is {other} once more"))
-        problems += [
-            (
-                ("system", "services", name, "restart_on", index),
-                f"{path} is not among the files declared here",
-            )
-            for index, path in enumerate(service.restart_on)
-            if path not in spec.files
-        ]
-    return problems
+def _placed(problems: list[tuple[Where, str]], spec: Spec) -> Iterator[tuple[Where, str]]:
+    """What a recipe made stands nowhere: its problems are told at the recipe's own key."""
+    makers = made_by(spec, RECIPES) if problems else {}
+    for where, text in problems:
+        maker = makers.get((str(where[1]), str(where[2])))
+        yield (where if maker is None else ("system", maker)), text

@@ -90,7 +90,8 @@ def _objects(text: str) -> tuple[Mapping[str, Any], ...]:
     value = json.loads(text) if text.strip() else []
     if isinstance(value, dict):
         value = value.get("Volumes") or []
-    return tuple(v for v in value if isinstance(v, dict))
+    found = value if isinstance(value, list) else []
+    return tuple(v for v in found if isinstance(v, dict))
 
 
 def undeclared(engine: Engine, workloads: Collection[str]) -> tuple[Undeclared, ...]:

@@ -10,12 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 from lab import events
-from lab.api import HostStatus, LayerStatus, SavedPlan, Standing
+from lab.api import Adopted, HostStatus, LayerStatus, SavedPlan, Standing, SurveyReport
 from lab.cli import main, session
 from lab.cli.text.look import ASCII, Look
 from lab.journal import RunRecord
+from lab.model.accepted import Acceptance
 from lab.model.outcome import Failure, Finding, Outcome, PartReport, RunReport
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.undeclared import Sort, Undeclared, ordered
 
 LAYERS = ("l0_runway", "l1_image", "l2_instantiate", "l3_system", "l4_workload")
 DRIVERS = ("local", "debian", "qemu", "native", "compose")
@@ -174,6 +176,8 @@ class FakeLab:
         self.doomed = plan_report(
             part("web1", 2, Outcome.PENDING, replace(MACHINE, action=Action.DELETE)), verb="destroy"
         )
+        self.surveyed = surveyed()
+        self.taken = adopted()
         self.error = None
         self.calls = []
         self.cancelled = False
@@ -201,6 +205,14 @@ class FakeLab:
     def verify(self, *selectors, on_event=events.ignore, **asked):
         report = replace(self.planned, verb="verify")
         return self._run("verify", report, on_event, selectors=selectors, **asked)
+
+    def survey(self, *selectors, on_event=events.ignore, **asked):
+        self._run("survey", self.surveyed.run, on_event, selectors=selectors, **asked)
+        return self.surveyed
+
+    def adopt(self, host, login, *, on_event=events.ignore, **asked):
+        self._run("adopt", self.taken.plan, on_event, host=host, login=login, **asked)
+        return replace(self.taken, plan=None) if asked["dry_run"] else self.taken
 
     def converge(self, *selectors, on_event=events.ignore, **asked):
         return self._run("converge", self.done, on_event, selectors=selectors, **asked)
@@ -247,6 +259,48 @@ class FakeLab:
 
     def cancel(self):
         self.cancelled = True
+
+
+def surveyed():
+    """One host with everything, one with nothing, one that is off, one that is not made yet."""
+    off = Failure("TransportError", "Unable to log in on off1: 192.0.2.8 port 22 does not answer.")
+    found = (
+        Undeclared(Sort.DIRECTORY, "/srv/shop", "in no capture", 3 * 2**30),
+        Undeclared(Sort.KEY, "bob: bob@laptop (SHA256:XSg9zAQSlNQJ)"),
+        Undeclared(Sort.UNIT, "a-unit-with-a-name-that-is-longer-than-its-column.service",
+                   "enabled, running"),
+        Undeclared(Sort.UNIT, "tick.timer", "enabled, running"),
+        *(Undeclared(Sort.PACKAGE, f"package-{n}", f"{n}.0-1") for n in range(12)),
+        Undeclared(Sort.PACKAGE, "vendor-agent", "1.0", accepted="the vendor insists on it"),
+        Undeclared(Sort.FILE, "/etc/\x1b[31mred", "", 12),
+    )  # fmt: skip
+    run = plan_report(
+        part("nas1", 3),
+        part("web1", 3),
+        part("off1", 2, Outcome.UNREACHABLE, failure=off, driver="existing"),
+        verb="entropy",
+    )
+    entry = Acceptance(
+        kind=Sort.PACKAGE, name="gone-*", reason="was needed", where="accepted.yaml:7:5"
+    )
+    found = {"nas1": ordered(found), "web1": ()}
+    return SurveyReport(run, found, absent=("new1",), unused=(entry,))
+
+
+def adopted():
+    written = (
+        ("personas/nas1.yaml", "11 packages, 3 users, 1 group, 18 files, 8 services, 2 mounts"),
+        ("personas/nas1/", "21 files"),
+        ("inventory/hosts.yaml", "+ nas1"),
+        ("lab.yaml", "+ provider there, kind existing"),
+    )
+    left = (
+        ("/etc/ssl/private/shop.key", "by its name it may be a secret"),
+        ("Compose project shop", ("its file is /opt/shop/compose.yaml: copy it beside the persona, "
+         "declare it under workloads, then converge with --adopt")),
+    )  # fmt: skip
+    persona = "# Written by `lab adopt host=nas1`\nsystem:\n  packages: [htop]\n"
+    return Adopted("nas1", written, persona, left, nothing("nas1"))
 
 
 def statuses():

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from lab.cli.failures import error_lines, problem_lines
 from lab.cli.text import tables
 from lab.cli.text.board import Board
+from lab.cli.text.entropy import adopted_lines, entropy_lines
 from lab.cli.text.look import ASCII, Look, Signs
 from lab.cli.text.plans import plan_lines
 from lab.cli.text.reports import report_lines
@@ -96,6 +97,20 @@ def test_tables(look, scene):
         ("a", None, "b.yaml:1:1"),
     ]
     compare("show", tables.shown_lines(rows, look), look)
+
+
+def test_what_is_undeclared(look, scene):
+    report = scene.surveyed()
+    compare("entropy", entropy_lines(report, look), look)
+    compare("entropy-all", entropy_lines(report, look, everything=True), look)
+    scored = [replace(scene.statuses()[0], entropy=31, surveyed=1.0), *scene.statuses()[1:]]
+    compare("status-scored", tables.status_lines(scored, look, NOW, scene.TITLES), look)
+
+
+def test_what_was_adopted(look, scene):
+    compare("adopted", adopted_lines(scene.adopted(), look, scene.TITLES), look)
+    dry = replace(scene.adopted(), plan=None)
+    compare("adopted-dry", adopted_lines(dry, look, scene.TITLES), look)
 
 
 def test_status_of_many_hosts_names_only_those_behind(look, scene):

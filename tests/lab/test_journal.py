@@ -112,3 +112,33 @@ def test_a_fault_point_kills_only_when_asked():
     for wanted, status in (("x.y", -9), ("x.y@2", -9), ("x.y@3", 0), ("other", 0)):
         env = {**os.environ, "STRATA_FAULT": wanted}
         assert subprocess.run(run, env=env, check=False, capture_output=True).returncode == status
+
+
+def test_scores_are_kept_and_the_last_one_counts(tmp_path):
+    journal = Journal(tmp_path)
+    journal.keep_score("a", 12, 4)
+    journal.keep_score("a", 0, 0)
+    journal.keep_score("b", 3, 1)
+    journal.close()
+    scores = Journal(tmp_path).scores()
+    assert {h: (s.score, s.things) for h, s in scores.items()} == {"a": (0, 0), "b": (3, 1)}
+
+
+def test_a_journal_from_before_there_were_scores_is_read_and_added_to(tmp_path):
+    journal = Journal(tmp_path)
+    journal.own(THING)
+    before = (tmp_path / "journal.db").stat().st_mtime_ns
+    assert journal.scores() == {}
+    assert (tmp_path / "journal.db").stat().st_mtime_ns == before  # reading added nothing
+    journal.keep_score("a", 1, 1)
+    assert set(journal.scores()) == {"a"}
+    assert journal.ledger() == [THING]
+    journal.close()
+    db = sqlite3.connect(tmp_path / "journal.db")
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)  # an older Strata still reads it
+    db.close()
+
+
+def test_no_journal_has_no_scores_and_asking_makes_none(tmp_path):
+    assert Journal(tmp_path / "state").scores() == {}
+    assert not (tmp_path / "state").exists()

@@ -11,7 +11,7 @@ from rich.text import Text
 from lab.api import Adopted, SurveyReport
 from lab.cli.text.look import Look, clean, clean_lines, fit, line, pad, plural, prose
 from lab.cli.text.plans import plan_lines
-from lab.cli.text.rows import tree_lines
+from lab.cli.text.rows import WAITS
 from lab.model.undeclared import Sort, Undeclared, score
 from lab.model.units import show_size
 
@@ -22,13 +22,7 @@ _NAME = 40
 _STYLE = {5: "bold red", 3: "red", 2: "yellow", 1: ""}
 
 
-def entropy_lines(
-    report: SurveyReport,
-    look: Look,
-    titles: dict[str, str] | None = None,
-    *,
-    everything: bool = False,
-) -> list[Text]:
+def entropy_lines(report: SurveyReport, look: Look, *, everything: bool = False) -> list[Text]:
     """Every host that was looked at, the others with what kept us, and a summary."""
     lines: list[Text] = []
     for host, things in report.found.items():
@@ -37,15 +31,28 @@ def entropy_lines(
         line((f"{look.signs.skip} {host}  does not exist yet", "dim")) for host in report.absent
     ]
     lines += [Text()] if report.absent else []
-    bad = [p for p in report.run.parts if not p.outcome.is_good]
-    if bad:
-        lines += [*tree_lines(bad, look, titles), Text()]
+    failed = _failed(report, look)
+    lines += failed
     for entry in report.unused:
         told = (
             f"{entry.where}: nothing is accepted by it any more ({entry.kind.value} {entry.name})"
         )
         lines += prose(told, look, 2, "yellow", first=look.signs.warn)
-    return [*lines, _summary(report, len({p.host for p in bad}))]
+    lines += [Text()] if failed or report.unused else []
+    return [*lines, _summary(report)]
+
+
+def _failed(report: SurveyReport, look: Look) -> list[Text]:
+    """Hosts that could not be looked at: why, and what to try."""
+    lines: list[Text] = []
+    for part in report.run.parts:
+        if part.failure is None or part.failure.kind == WAITS:
+            continue
+        told = f"{part.host}: {part.failure.message}"
+        lines += prose(told, look, 2, "red", first=look.signs.bad)
+        if part.failure.hint:
+            lines += prose(f"Try: {part.failure.hint}", look, 4)
+    return lines
 
 
 def _host(host: str, things: Sequence[Undeclared], look: Look, *, everything: bool) -> list[Text]:
@@ -60,7 +67,9 @@ def _host(host: str, things: Sequence[Undeclared], look: Look, *, everything: bo
         head = f"  entropy {score(things)}: {plural(len(mine), 'thing')} declared nowhere{rest}"
         lines = [line((host, "bold"), head), *_table(mine, look)]
     if everything and fine:
-        lines += [line("  ", ("accepted", "dim")), *_table(fine, look, accepted=True)]
+        narrow = Look(look.width - 2, look.signs, look.full, look.wraps)
+        lines.append(line("  ", ("accepted", "dim")))
+        lines += [line("  ", row) for row in _table(fine, narrow, accepted=True)]
     return lines
 
 
@@ -99,19 +108,17 @@ def _flow(names: Iterable[str], column: int, look: Look) -> list[Text]:
     ]
 
 
-def _summary(report: SurveyReport, failed: int) -> Text:
-    clear = sum(not s for s in report.scores.values())
-    some = len(report.scores) - clear
-    words = [
-        (f"{plural(some, 'host')} with something undeclared", "yellow") if some else None,
-        (f"{plural(clear, 'host')} with nothing undeclared", "green") if clear else None,
-        (f"{plural(failed, 'host')} not looked at", "magenta") if failed else None,
-    ]
-    shown = [w for w in words if w is not None]
-    pieces: list[tuple[str, str] | str] = []
-    for word in shown:
-        pieces += [word, ", "]
-    return line(*pieces[:-1], ".") if shown else line("No host.")
+def _summary(report: SurveyReport) -> Text:
+    looked = len(report.scores)
+    some = sum(bool(s) for s in report.scores.values())
+    failed = len({p.host for p in report.run.parts if not p.outcome.is_good})
+    end = [f", {failed} not looked at"] if failed else []
+    if some:
+        count = f"{some} of {plural(looked, 'host')}" if looked > 1 else "1 host"
+        return line((f"{count} with something undeclared", "yellow"), *end, ".")
+    if looked:
+        return line((f"{plural(looked, 'host')}, nothing undeclared", "green"), *end, ".")
+    return line("No host was looked at.")
 
 
 def adopted_lines(adopted: Adopted, look: Look, titles: dict[str, str] | None = None) -> list[Text]:

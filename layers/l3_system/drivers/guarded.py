@@ -59,9 +59,10 @@ class Trial:
                 done was put back), or the host did not come back.
         """
         names = _names([change for step in steps for change in step.changes])
+        steps = guard.whole(steps, line)
         self._arm(line, names)
         faults.point("l3.guard.after_arm")
-        failure = self._apply(steps, line, names)
+        failure = self._apply(steps, names)
         faults.point("l3.guard.before_confirm")
         pool = self._workspace.resource(shell.shells)
         fresh = pool.anew(self._endpoint)
@@ -83,12 +84,12 @@ class Trial:
             hint="nothing was changed; then the same command again",
         )
 
-    def _apply(self, steps: Sequence[Step], line: Lifeline, names: str) -> DriverError | None:
+    def _apply(self, steps: Sequence[Step], names: str) -> DriverError | None:
         """Carry the steps out; what failed is told, and is not confirmed.
 
         A connection that breaks proves nothing yet: the host goes on without it.
         """
-        script, stdin = guard.trying(self._nonce, steps, line)
+        script, stdin = guard.trying(self._nonce, steps)
         self._report(f"tries {names}")
         pool = self._workspace.resource(shell.shells)
         try:
@@ -100,9 +101,8 @@ class Trial:
         if reply.status == 0:
             return None
         finished = sum(name == "done" for name, _ in sections(self._nonce, reply.stdout))
-        what = f"make {names} live"
-        if finished < len(steps):
-            what = f"apply {_names(steps[finished].changes)}"
+        broken = steps[min(finished, len(steps) - 1)].changes
+        what = f"apply {_names(broken)}" if broken else f"make {names} live"
         cause = reply.lines[-1].strip().rstrip(".") if reply.lines else f"status {reply.status}"
         return DriverError(
             f"Unable to {what} on {self._endpoint.name}: {cause}. "

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lab.clients import shell
-from lab.errors import DriverError, Locked, TransportError
+from lab.errors import DriverError, Locked
 from lab.layer import Described, Target, Workspace
 from lab.model.plan import Action, Change
 from lab.model.undeclared import Known, Undeclared
-from layers.l3_system.drivers import surveys
+from layers.l3_system.drivers import reach, surveys
 from layers.l3_system.drivers.guarded import Trial
 from layers.l3_system.kinds import guard
 from layers.l3_system.kinds.kind import Kind, LooksAgain, Section, Step, Wanted, name_of
@@ -32,6 +32,8 @@ _VERBS = {
 }
 _OBSERVE_DEADLINE = 120.0
 _LONGEST_TRIAL = 300.0
+_PATIENCE = 900.0  # seconds that another program may keep its lock; security updates take minutes
+_POLL = 1.0
 _NOTHING = "the answer of the host is cut short"
 
 
@@ -141,7 +143,7 @@ class NativeDriver:
         for change in changes:
             started(change)
         window = target.spec.guard.window
-        trial = Trial(self._workspace, self._endpoint(target), target.report, window)
+        trial = Trial(self._workspace, reach.endpoint(target), target.report, window)
         trial.run(steps, lifeline(changes, login(target)))
         for change in changes:
             done(change)
@@ -184,6 +186,7 @@ class NativeDriver:
         done: Callable[[Change], None],
     ) -> None:
         """Run the steps of one kind as one script; tell of each as far as it got."""
+        self._wait(target, steps)
         nonce = secrets.token_hex(12)
         script, stdin = applying(nonce, steps)
         for change in steps[0].changes:
@@ -213,25 +216,27 @@ class NativeDriver:
                 lines=lines,
             )
 
-    def _shell(self, target: Target[Spec, Inputs]) -> shell.Shell:
-        return self._workspace.resource(shell.shells).to(self._endpoint(target))
+    def _wait(self, target: Target[Spec, Inputs], steps: Sequence[Step]) -> None:
+        """Until nobody holds what the steps need, saying who does."""
+        ready = "\n".join({step.ready: None for step in steps if step.ready})
+        doing, began = _doing(_together(steps)), time.monotonic()
+        while ready:
+            reply = self._shell(target).run(ready, doing=doing, check=False)
+            holder = reply.text.strip()
+            if not holder:
+                return
+            if time.monotonic() - began > _PATIENCE:
+                raise DriverError(
+                    f"Unable to {doing} on {target.host.name}: {holder} keeps its lock"
+                    f" for more than {_PATIENCE / 60:.0f} minutes.",
+                    hint=f"look at it with: lab ssh {target.host.name}",
+                )
+            target.report(f"waits for {holder}")
+            self._workspace.cancelled.wait(_POLL)
+            self._workspace.check()
 
-    def _endpoint(self, target: Target[Spec, Inputs]) -> shell.Endpoint:
-        inputs, name = target.inputs, target.host.name
-        if inputs.address is None:
-            raise TransportError(
-                f"Unable to reach {name}: it has no address yet.", hint=f"lab converge host={name}"
-            )
-        return shell.Endpoint(
-            name=name,
-            kind=inputs.connection,
-            address=inputs.address,
-            port=inputs.port or 22,
-            user=inputs.user or "",
-            host_key=inputs.host_key,
-            identity_file=inputs.identity_file,
-            sudo_password=inputs.sudo_password,
-        )
+    def _shell(self, target: Target[Spec, Inputs]) -> shell.Shell:
+        return self._workspace.resource(shell.shells).to(reach.endpoint(target))
 
 
 def _kind_of(change: Change) -> str:
@@ -243,11 +248,13 @@ def _together(steps: Sequence[Step]) -> Step:
 
 
 def _doing(step: Step) -> str:
-    """``"make package curl, jq"``: the first change's verb and all the names."""
-    first = step.changes[0]
-    kind = first.what.split(" ", 1)[0]
-    names = ", ".join(change.what.split(" ", 1)[1] for change in step.changes)
-    verb = (
-        "install" if kind == "package" and first.action is Action.CREATE else _VERBS[first.action]
-    )
+    """``"install package curl, jq"``: what all changes have in common, and their names."""
+    kind = step.changes[0].what.split(" ", 1)[0]
+    # what is gone already is only forgotten: nothing to talk about
+    told = [c for c in step.changes if c.fields or c.action is not Action.DELETE] or step.changes
+    names = ", ".join(change.what.split(" ", 1)[1] for change in told)
+    actions = {change.action for change in told}
+    verb = _VERBS[actions.pop()] if len(actions) == 1 else "change"
+    if kind == "package" and verb == "make":
+        verb = "install"
     return f"{verb} {kind} {names}"

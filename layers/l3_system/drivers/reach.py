@@ -45,11 +45,13 @@ def endpoint(target: Target[Any, Inputs]) -> shell.Endpoint:
         )
     return shell.Endpoint(
         name=name,
+        kind=inputs.connection,
         address=inputs.address,
         port=inputs.port or 22,
         user=inputs.user or "",
         host_key=inputs.host_key,
         identity_file=inputs.identity_file,
+        sudo_password=inputs.sudo_password,
     )
 
 

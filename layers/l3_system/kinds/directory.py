@@ -29,7 +29,7 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the 
     """Declared directories."""
     return {
         path: Wanted({"mode": d.mode, "owner": d.owner, "group": d.group})
-        for path, d in spec.directories.items()
+        for path, d in sorted(spec.directories.items(), key=lambda item: item[0].count("/"))
     }
 
 

@@ -62,17 +62,23 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:
     return out
 
 
-def edits_of(spec: Spec, path: str, place: Place) -> tuple[tuple[Edit, ...], bool]:
-    """The edits of one file, and whether any holds a secret."""
+def edits_of(
+    spec: Spec, path: str, place: Place, *, reveal: bool = True
+) -> tuple[tuple[Edit, ...], bool]:
+    """The edits of one file, and whether any holds a secret.
+
+    Without ``reveal`` secrets stand in them by their names. Raises ValueError where one is not
+    possible, or two cannot both last.
+    """
     edits, secret = [], False
     for name, line in spec.lines.get(path, {}).items():
         text = line.line
         if isinstance(text, Secret):
-            text, secret = text.reveal(), True
+            text, secret = (text.reveal() if reveal else str(text)), True
         absent = line.state == "absent"
         edits.append(Edit(name, text, line.match, line.after, line.before, absent))
     for name, block in spec.blocks.get(path, {}).items():
-        content, is_secret = content_of(block, place)
+        content, is_secret = content_of(block, place, reveal=reveal)
         secret = secret or is_secret
         text = _text(content)
         if MARKER.search(text):

@@ -1,7 +1,7 @@
 """Editing a text: lines and marked blocks that must be in it, and taking them out again.
 
 Pure. Texts are strings of any characters; lines end at a line feed, and a carriage return before
-it belongs to the line's end. New lines end as the first line of the text does.
+
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Edit:
 def edited(text: str, edits: Iterable[Edit]) -> str:
     """The text with every edit made; made already, it stays as it is."""
     lines = _LINE.findall(text)
-    end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    crlf = sum(line.endswith("\r\n") for line in lines)
+    end = "\r\n" if crlf and 2 * crlf >= len(lines) else "\n"
     for edit in edits:
         if edit.comment:
             _block(lines, edit, end)

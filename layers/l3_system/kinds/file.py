@@ -44,15 +44,16 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:
     return out
 
 
-def content_of(origin: Origin, place: Place) -> tuple[bytes, bool]:
-    """The bytes, and whether they hold a secret."""
+def content_of(origin: Origin, place: Place, *, reveal: bool = True) -> tuple[bytes, bool]:
+    """The bytes, and whether they hold a secret; without ``reveal`` only its name stands there."""
     if origin.template is not None:
-        text, secret = template.revealed(origin.template.text, place)
-        return text.encode(), secret
+        text = origin.template.text
+        shown = template.revealed(text, place) if reveal else (template.render(text, place), False)
+        return shown[0].encode(), shown[1]
     if origin.source is not None:
         return origin.source.content, False
     if isinstance(origin.content, Secret):
-        return origin.content.reveal().encode(), True
+        return (origin.content.reveal() if reveal else str(origin.content)).encode(), True
     return (origin.content or "").encode(), False
 
 

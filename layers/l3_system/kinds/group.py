@@ -17,17 +17,19 @@ from layers.l3_system.kinds.kind import (
     pruned,
     quote,
 )
-from layers.l3_system.spec import Spec, Thing
+from layers.l3_system.spec import Group, Spec, Thing
 
 NAME = "group"
 
 
 def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the kinds' signature)
     """Declared groups; the number only where it is declared."""
-    return {
-        name: Wanted({} if group.gid is None else {"gid": group.gid})
-        for name, group in spec.groups.items()
-    }
+    return {name: _wanted(group) for name, group in spec.groups.items()}
+
+
+def _wanted(group: Group) -> Wanted:
+    fields = {} if group.gid is None else {"gid": group.gid}
+    return Wanted(fields, absent=group.state == "absent", more={"system": group.system})
 
 
 def probe(wanted: Mapping[str, Wanted]) -> str:
@@ -42,8 +44,13 @@ def parse(sections: Sequence[Section]) -> dict[str, Thing]:
 
 
 def compare(name: str, view: View) -> Change | Blocker | None:
-    """Make it, or renumber it."""
-    return compared(NAME, name, view)
+    """Make it, renumber it, or remove it."""
+    if not view.wanted[NAME][name].absent:
+        return compared(NAME, name, view)
+    if view.found(NAME, name) is None:
+        return None
+    gone = pruned(NAME, name, view)
+    return Change(Action.DELETE, gone.what, gone.fields, reason="declared absent")
 
 
 def prune(name: str, view: View) -> Change:
@@ -60,8 +67,10 @@ def _script(change: Change, wanted: Mapping[str, Wanted]) -> str:
     name, thing = quote(name_of(change)), quote(change.what)
     if change.action is Action.DELETE:
         return f"if getent group {name} >/dev/null; then groupdel {name}; fi\ndisown {thing}"
-    gid = wanted[name_of(change)].fields.get("gid")
+    group = wanted[name_of(change)]
+    gid = group.fields.get("gid")
     number = "" if gid is None else f"-g {gid} "
     if change.action is Action.UPDATE:
         return f"groupmod {number}{name}"
-    return f"own {thing} made\ngetent group {name} >/dev/null || groupadd {number}{name}"
+    kind = "-r " if group.more.get("system") else ""
+    return f"own {thing} made\ngetent group {name} >/dev/null || groupadd {kind}{number}{name}"

@@ -172,19 +172,23 @@ cat $R/out; cat $R/err >&2
 read -r status <$R/status; exit "$status"
 """
 
+_CHECKS = {
+    Area.LOGIN: "! command -v sshd >/dev/null || sshd -t\n",
+    Area.RIGHTS: """! command -v visudo >/dev/null || visudo -cf /etc/sudoers ||
+  { echo "sudo cannot read its rules any more" >&2; exit 1; }
+""",
+    Area.FIREWALL: """! systemctl -q is-enabled nftables.service 2>/dev/null ||
+  nft -c -f /etc/nftables.conf
+""",
+}
 _LIVE = {
-    Area.LOGIN: """! command -v sshd >/dev/null || sshd -t
-if [ -d /run/systemd/system ]; then
+    Area.LOGIN: """if [ -d /run/systemd/system ]; then
   for u in ssh sshd; do ! systemctl -q is-active $u.service || { systemctl restart $u.service; break; }; done
 elif [ -s /run/sshd.pid ]; then kill -HUP "$(cat /run/sshd.pid)"; sleep 1
 fi
 """,  # noqa: E501 (shell)
-    Area.RIGHTS: """! command -v visudo >/dev/null || visudo -cf /etc/sudoers ||
-  { echo "sudo cannot read its rules any more" >&2; exit 1; }
-""",
-    Area.FIREWALL: """if systemctl -q is-enabled nftables.service 2>/dev/null; then
-  nft -c -f /etc/nftables.conf; nft -f /etc/nftables.conf
-fi
+    Area.FIREWALL: """! systemctl -q is-enabled nftables.service 2>/dev/null ||
+  nft -f /etc/nftables.conf
 """,
     Area.NETWORK: """settled() {
   for f in /run/systemd/netif/links/*; do
@@ -264,12 +268,23 @@ def _relative(paths: Sequence[str]) -> str:
 def live(line: Lifeline) -> str:
     """Shell that makes what was changed bite now rather than at the next boot."""
     links = quote(*line.links)
-    return "".join(_LIVE[area].replace("NETDEVS", links) for area in Area if area in line.areas)
+    areas = [area for area in Area if area in line.areas]
+    return "".join(_LIVE.get(area, "").replace("NETDEVS", links) for area in areas)
 
 
-def trying(nonce: str, steps: Sequence[Step], line: Lifeline) -> tuple[str, bytes]:
-    """Shell that carries out the steps under the armed timer, and what it reads."""
-    script, stdin = applying(nonce, [*steps, Step((), live(line))])
+def whole(steps: Sequence[Step], line: Lifeline) -> list[Step]:
+    """The steps, with what others make of them checked before the first program starts."""
+    checks = "".join(_CHECKS.get(area, "") for area in Area if area in line.areas)
+    starts = (
+        i for i, s in enumerate(steps) if s.changes[0].what.startswith(("service ", "timer "))
+    )
+    at = next(starts, len(steps))
+    return [*steps[:at], Step((), checks or ":"), *steps[at:], Step((), live(line) or ":")]
+
+
+def trying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:
+    """Shell that carries out :func:`whole` steps under the armed timer, and what it reads."""
+    script, stdin = applying(nonce, steps)
     inner = script.encode()
     return f"{_NAMES}{_DETACHED.replace('SIZE', str(len(inner)))}", inner + stdin
 

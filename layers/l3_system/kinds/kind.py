@@ -36,6 +36,8 @@ class Wanted:
         edits: Lines and blocks of a file.
         size: The bytes that a disk is declared with; 0 where nothing is.
         found: The thing just before it is changed, for kinds that look again.
+        absent: It is declared not to be there.
+        more: What only its own kind knows how to use.
     """
 
     fields: Mapping[str, Any]
@@ -47,6 +49,8 @@ class Wanted:
     edits: tuple[Any, ...] = ()
     size: int = 0
     found: Thing | None = None
+    absent: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A piece of shell that carries out some changes, and what it reads."""
+    """A piece of shell that carries out some changes, and what it reads.
+
+    ``ready`` is shell that prints who is in the way (a lock's holder), and nothing when the step
+    may go.
+    """
 
     changes: tuple[Change, ...]
     script: str
     stdin: bytes = b""
     deadline: float = 120.0
+    ready: str = ""
 
 
 class Kind(Protocol):

@@ -66,6 +66,7 @@ _ACCOUNTS = tuple(
 )
 _UNIT_FILES = "/etc/systemd/system"
 _ORIGINALS = "/var/lib/strata/originals"
+_EDITS = "/var/lib/strata/edits"
 _STARTS = {"service", "timer"}
 _WAYS_IN = {"openssh-server": "sshd", "sudo": "sudo", "opendoas": "doas"}
 
@@ -155,7 +156,7 @@ def _touches(kind: str, name: str, path: str) -> bool:
 
 def _path(kind: str, name: str) -> str:
     """Lines and blocks are named by their file and something more."""
-    whole = kind in {"file", "directory", "link", "absent", "mount"}
+    whole = kind in {"file", "directory", "link", "absent", "edit", "mount"}
     return name if whole else name.split(" ", 1)[0].rstrip(":")
 
 
@@ -245,7 +246,7 @@ def _saved(change: Change, login: Login) -> Lifeline:
         case "service" | "unit" | "timer":
             return Lifeline(areas, (f"{_ORIGINALS}{_UNIT_FILES}/{name}",), units=(name,))
         case "sysctl":
-            conf = f"/etc/sysctl.d/90-strata-{name}.conf"
+            conf = f"/etc/sysctl.d/99-zz-strata-{name}.conf"
             return Lifeline(areas, (conf,), settings=(name.replace(".", "/"),))
         case "directory":
             return Lifeline(areas, plain=(name,))
@@ -257,4 +258,5 @@ def _saved(change: Change, login: Login) -> Lifeline:
             return Lifeline(areas)
     path = _path(kind, name)
     link = NETDEV.fullmatch(path) if change.action is not Action.CREATE else None
-    return Lifeline(areas, (path, f"{_ORIGINALS}{path}"), links=(link[1],) if link else ())
+    kept = (f"{_ORIGINALS}{path}", *([f"{_EDITS}{path}"] if kind == "edit" else []))
+    return Lifeline(areas, (path, *kept), links=(link[1],) if link else ())

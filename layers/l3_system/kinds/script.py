@@ -23,7 +23,7 @@ if [ -r $lib/owned ]; then
   while IFS="$tab" read -r sign thing how; do
     printf '%s\\t%s\\t%s\\n' "$sign" "$thing" "$how"
     kind=${thing%% *}
-    case $sign$kind in +*[!a-z]*) ;; +*)
+    case $sign$kind in +*[!a-z_]*) ;; +*)
       eval "own_$kind=\\"\\$own_$kind\\$nl\\${thing#* }\\"" ;; esac
   done <$lib/owned
 fi
@@ -32,6 +32,7 @@ fi
 # take PATH SIZE: that much of standard input into a new file, all of it or an error.
 # beside PATH: `$new` is what will take its place; it and new folders go again if the step fails.
 # place PATH [OWNER MODE]: `$new` takes its place; a file that is a mount (in containers) is filled.
+# verified FILE NAME [TIME…]: would systemd take it as that unit's file, or as that drop-in?
 # keep THING PATH, restore PATH: what was there before us. fstab WHERE LINE [COLUMN of WHERE].
 _APPLY = """record() {
   [ -d $lib ] || mkdir -p -m 700 $lib
@@ -87,6 +88,19 @@ restore() {
   if [ -e "$old" ] || [ -L "$old" ]; then
     beside "$1"; cp -a "$old" "$new"; place "$1" '' ''; rm -rf "$old"
   fi
+}
+verified() {
+  command -v systemd-analyze >/dev/null || return 0
+  at=$(mktemp -d); trap 'rm -rf "$at"' EXIT; unit=${2%.d/*}
+  case $2 in */*)
+    whole=$(systemctl show -p FragmentPath -- "$unit"); whole=${whole#*=}
+    [ -f "$whole" ] || return 0
+    cp "$whole" "$at/$unit"; mkdir "$at/$unit.d" ;; esac
+  cp "$1" "$at/$2"; shift 2
+  for time in "$@"; do systemd-analyze calendar "$time" >/dev/null || return 1; done
+  said=$(systemd-analyze verify --man=no --recursive-errors=no "$at/$unit" 2>&1) && return
+  case $said in *unrecognized*) systemd-analyze verify --man=no "$at/$unit"; return ;; esac
+  printf '%s\\n' "$said"; return 1
 }
 fstab() {
   [ -e /etc/fstab ] || : >/etc/fstab

@@ -115,7 +115,9 @@ def compare(name: str, view: View) -> Change | Blocker | None:
     if before["enabled"] is None:
         before["enabled"] = fields["enabled"]
     diffs = [
-        FieldDiff(f, before[f], v) for f, v in {"masked": False, **fields}.items() if before[f] != v
+        FieldDiff(f, before[f], v)
+        for f, v in {**fields, "masked": fields.get("masked", False)}.items()
+        if before[f] != v
     ]
     verb, reason = "", ""
     if before["state"] == fields["state"] == "running":
@@ -210,6 +212,8 @@ def _script(change: Change, wanted: Wanted | None) -> str:
             f'UnitFileState=*) u=${{w#*=}} ;; esac; done\nown {thing} "found $a $u"'
         )
     lines += _switched(unit, diffs)
+    if files and verb == "start" and change.action is Action.CREATE:
+        verb = "restart"  # its package may have started it already
     if files and verb not in {"stop", ""}:
         lines += [_stamp(unit, files), *_acted(name, verb), 'mv -f "$s.new" "$s"']
     else:

@@ -21,7 +21,8 @@ from layers.l3_system.spec import Spec, Thing
 
 NAME = "sysctl"
 _ROOT = "/proc/sys"
-_CONF = "/etc/sysctl.d/90-strata-"
+_CONF = "/etc/sysctl.d/99-zz-strata-"  # after 99-sysctl.conf: the last file counts
+_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 
 
 def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the kinds' signature)
@@ -31,33 +32,64 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the 
 
 def probe(wanted: Mapping[str, Wanted]) -> str:
     """One grep for all: read byte by byte, as the shell does, the kernel gives only the first."""
+    others = " ".join(f"{folder}/*.conf" for folder in _FOLDERS)
     return (
         f"{operands(NAME, wanted)}\nif [ $# != 0 ]; then\n  files=\n"
         '  for n in "$@"; do\n'
         f"    p={_ROOT}; IFS=.; set -f; for w in $n; do p=$p/$w; done; unset IFS; set +f\n"
         f'    files="$files $p {_CONF}$n.conf"\n'
         "  done\n"
-        f"  mark {NAME}; grep -H '' $files 2>/dev/null\nfi"
+        f"  mark {NAME}; grep -H '' $files {others} 2>/dev/null\nfi"
     )
 
 
 def parse(sections: Sequence[Section]) -> dict[str, Thing]:
-    """Values with single blanks between their numbers."""
+    """Values with single blanks between their numbers; ``later``: who has the last word at boot."""
     values: dict[str, str] = {}
-    boots: dict[str, str] = {}
+    files: dict[str, dict[str, dict[str, str]]] = {}  # by name, then by folder: the first counts
     for line in (line for section in sections for line in section.lines):
         path, _, text = line.partition(":")
-        if path.startswith(_CONF):
-            value = " ".join(text.partition("=")[2].split())
-            boots.setdefault(path.removeprefix(_CONF).removesuffix(".conf"), value)
+        folder, _, name = path.rpartition("/")
+        if folder in _FOLDERS:
+            settings = files.setdefault(name, {}).setdefault(folder, {})
+            key, equals, value = text.partition("=")
+            if equals and not text.lstrip().startswith(("#", ";")):
+                key = key.strip().removeprefix("-").replace("/", ".")
+                settings[key] = " ".join(value.split())
         else:
             key = path.removeprefix(f"{_ROOT}/").replace("/", ".")
             values.setdefault(key, " ".join(text.split()))
-    return {k: Thing(fields={"value": v, "boot": boots.get(k)}) for k, v in values.items()}
+    found = {}
+    for key, value in values.items():
+        own = f"{_CONF}{key}.conf".rpartition("/")[2]
+        boot = files.get(own, {}).get(_FOLDERS[0], {}).get(key)
+        later = _later(key, own, files)
+        facts = {"later": later} if later else {}
+        found[key] = Thing(fields={"value": value, "boot": boot}, facts=facts)
+    return found
+
+
+def _later(
+    key: str, own: str, files: Mapping[str, Mapping[str, Mapping[str, str]]]
+) -> tuple[str, str] | None:
+    """The file that is read after ours and sets the same, and its value."""
+    for name in sorted((n for n in files if n > own), reverse=True):
+        folder = min(files[name], key=_FOLDERS.index)
+        if key in files[name][folder]:
+            return f"{folder}/{name}", files[name][folder][key]
+    return None
 
 
 def compare(name: str, view: View) -> Change | Blocker | None:
-    """Set it, and write it down."""
+    """Set it, and write it down, unless another file has the last word about it."""
+    found = view.found(NAME, name)
+    path, value = (found.facts.get("later") if found else None) or ("", "")
+    if path and value != view.wanted[NAME][name].fields["boot"]:
+        return Blocker(
+            f"{NAME} {name}",
+            f"{path} is read after ours, and sets it to {value} at the next boot",
+            f"remove that line, or the file: absent: [{path}]",
+        )
     return compared(NAME, name, view)
 
 

@@ -1,105 +1,104 @@
-"""Users with their groups and keys. What others granted a user is left alone; homes are kept."""
+"""Users: groups, keys, password. What others granted a user is left alone; homes are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 from lab.model.plan import JSON, Action, Blocker, Change, FieldDiff
+from layers.l3_system.kinds import user_script
 from layers.l3_system.kinds.kind import (
     Place,
     Section,
     Step,
     View,
     Wanted,
-    created,
     is_found,
     name_of,
     operands,
-    pruned,
     quote,
 )
+from layers.l3_system.kinds.password import fingerprint, hash_of
+from layers.l3_system.kinds.user_script import PLAIN, blob
 from layers.l3_system.spec import Spec, Thing, User
+from layers.l3_system.spec.accounts import key_of
 
 NAME = "user"
-_PLAIN = ("uid", "comment", "home", "shell")
-_KEY_TYPES = ("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-")
-_FLAGS = {"uid": "-u", "comment": "-c", "home": "-d", "shell": "-s"}
-
-# The keys' file lies in a folder of the user: a link there must not lead root elsewhere.
-_KEYS = """IFS=: read -r u x uid gid c home s <<EOT
-$(getent passwd NAME)
-EOT
-d=$home/.ssh; f=$d/authorized_keys
-if [ -L "$d" ] || [ -L "$f" ]; then echo "$f is a link" >&2; exit 1; fi
-[ -d "$d" ] || { mkdir -m 700 "$d"; chown "$uid:$gid" "$d"; }
-rm -f "$f.strata-new"
-k=$({ [ ! -f "$f" ] || grep -vF BLOBS "$f" || :; printf '%s\\n' LINES; } | grep . || :)
-( umask 077; set -C; printf '%s\\n' "$k" >"$f.strata-new" )
-chown "$uid:$gid" "$f.strata-new"; mv -f "$f.strata-new" "$f"
-"""
+_HOST = ""  # the thing that holds what is known of the host besides its users
 
 
 def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:  # noqa: ARG001 (the kinds' signature)
     """Declared users; only the attributes that are declared."""
-    return {name: Wanted(_fields(user)) for name, user in spec.users.items()}
+    return {name: _wanted(user) for name, user in spec.users.items()}
 
 
-def _fields(user: User) -> dict[str, object]:
-    fields: dict[str, object] = {
-        f: getattr(user, f) for f in _PLAIN if getattr(user, f) is not None
-    }
+def _wanted(user: User) -> Wanted:
+    if user.state == "absent":
+        return Wanted({}, absent=True, more={"remove_home": user.remove_home})
+    fields: dict[str, object] = {f: getattr(user, f) for f in PLAIN if getattr(user, f) is not None}
+    more: dict[str, object] = {"exact": user.authorized_keys.exact, "system": user.system}
     if user.groups:
         fields["groups"] = sorted(set(user.groups))
+    if user.password_hash is not None:
+        fields["password_hash"] = str(user.password_hash)
+        more["password"] = user.password_hash
     lines = {
-        _blob(line): " ".join(line.split())
-        for key in user.authorized_keys
-        for line in key.content.decode(errors="replace").splitlines()
-        if _blob(line)
+        blob(line): " ".join(line.split())
+        for file in user.authorized_keys.keys
+        for line in file.content.decode(errors="replace").splitlines()
+        if key_of(line)
     }
-    if lines:
+    if lines or user.authorized_keys.exact:
         fields["authorized_keys"] = sorted(lines.values())
-    return fields
-
-
-def _blob(line: str) -> str:
-    """The key itself within a line that may have options before it and a comment after it."""
-    words = line.split()
-    if not words or words[0].startswith("#"):
-        return ""
-    return next((key for kind, key in pairwise(words) if kind.startswith(_KEY_TYPES)), "")
+    return Wanted(fields, more=more)
 
 
 def probe(wanted: Mapping[str, Wanted]) -> str:
     """Nothing is spawned: the shell reads the local accounts and each user's keys by itself."""
+    secret = " ".join(name for name, w in wanted.items() if "password" in w.more)
+    shells = sorted({str(w.fields["shell"]) for w in wanted.values() if "shell" in w.fields})
     return (
         f"{operands(NAME, wanted)}\n"
         'if [ $# != 0 ]; then\n  names=" $* "; mark user passwd\n'
         '  while IFS= read -r l; do case $names in *" ${l%%:*} "*) printf "%s\\n" "$l" ;; esac\n'
         "  done </etc/passwd\n"
+        f'  s={quote(secret)}; if [ -n "$s$own_password" ] && [ -r /etc/shadow ]; then\n'
+        "    mark user shadow; while IFS=: read -r n p x; do\n"
+        '      case " $s $own_password$nl" in *" $n "* | *"$nl$n$nl"*) echo "$n:$p" ;; esac\n'
+        "    done </etc/shadow; fi\n"
         "  mark user groups; show /etc/group\n"
+        f"  mark user shells; for s in {quote(*shells)}; do\n"
+        '    [ -x "$s" ] || printf "%s\\n" "$s"; done\n'
         '  while IFS=: read -r n x u g c h s; do case $names in *" $n "*)\n'
-        "    f=$h/.ssh/authorized_keys\n"
-        '    [ ! -f "$f" ] || { mark user keys "$n"; show "$f"; } ;; esac\n'
+        '    for f in "$h/.ssh/authorized_keys" "$h/.ssh/authorized_keys2"; do\n'
+        '      [ ! -f "$f" ] || { mark user keys "$n"; show "$f"; }; done ;; esac\n'
         "  done </etc/passwd\nfi"
     )
 
 
 def parse(sections: Sequence[Section]) -> dict[str, Thing]:
-    """All attributes, with every group and key the user has."""
+    """All attributes, with every group and key the user has; a password only as a fingerprint."""
     rows: list[list[str]] = []
+    passwords: dict[str, str | None] = {}
     groups: dict[str, list[str]] = {}
     keys: dict[str, list[str]] = {}
+    host: dict[str, list[str]] = {}
     for section in sections:
-        if section.words[0] == "passwd":
-            rows = [r for r in (line.split(":") for line in section.lines) if len(r) == 7]  # noqa: PLR2004
-        elif section.words[0] == "groups":
-            for group in (line.split(":") for line in section.lines):
+        part, lines = section.words[0], [line.split(":") for line in section.lines]
+        if part == "passwd":
+            rows = [r for r in lines if len(r) == 7]  # noqa: PLR2004
+        elif part == "shadow":
+            passwords = {r[0]: fingerprint(r[1]) for r in lines if len(r) > 1}
+        elif part == "groups":
+            host["groups"] = [group[0] for group in lines if len(group) == 4]  # noqa: PLR2004
+            for group in lines:
                 for member in group[3].split(",") if len(group) == 4 else ():  # noqa: PLR2004
                     groups.setdefault(member, []).append(group[0])
+        elif part == "shells":
+            host["no_shells"] = section.lines
         else:
-            keys[section.words[1]] = [" ".join(k.split()) for k in section.lines if _blob(k)]
-    return {
+            found = [" ".join(k.split()) for k in section.lines if key_of(k)]
+            keys.setdefault(section.words[1], []).extend(found)
+    users = {
         name: Thing(
             fields={
                 "uid": int(uid),
@@ -107,40 +106,84 @@ def parse(sections: Sequence[Section]) -> dict[str, Thing]:
                 "home": home,
                 "shell": shell,
                 "groups": sorted(groups.get(name, [])),
+                "password_hash": passwords.get(name),
                 "authorized_keys": sorted(keys.get(name, [])),
             }
         )
         for name, _, uid, _, comment, home, shell in rows
     }
+    return {**users, _HOST: Thing(facts=host)} if host else users
 
 
 def compare(name: str, view: View) -> Change | Blocker | None:
     """Make the user; or change its attributes, and the groups and keys that are ours."""
     wanted, found = view.wanted[NAME][name], view.found(NAME, name)
+    if wanted.absent:
+        return _removed(name, wanted, found)
+    missing = _missing(name, wanted, view)
+    if missing is not None:
+        return missing
     if found is None:
-        return created(NAME, name, wanted)
+        fields = tuple(
+            FieldDiff(f, None, v, secret=f == "password_hash") for f, v in wanted.fields.items()
+        )
+        return Change(Action.CREATE, f"{NAME} {name}", fields)
     diffs = [
         FieldDiff(f, found.fields.get(f), wanted.fields[f])
-        for f in _PLAIN
+        for f in PLAIN
         if f in wanted.fields and found.fields.get(f) != wanted.fields[f]
     ]
-    diffs += _granted(name, wanted.fields, found, view)
+    diffs += _password(name, wanted, found, view)
+    diffs += _granted(name, wanted, found, view)
     return Change(Action.UPDATE, f"{NAME} {name}", tuple(diffs)) if diffs else None
 
 
-def _granted(
-    name: str, declared: Mapping[str, object], found: Thing, view: View
-) -> list[FieldDiff]:
+def _missing(name: str, wanted: Wanted, view: View) -> Blocker | None:
+    """A group or shell that neither the host nor anything declared brings (a package might)."""
+    host = view.found(NAME, _HOST)
+    if host is None or any(what.startswith("package ") for what in view.changing):
+        return None
+    there = {*host.facts.get("groups", ()), *view.wanted["group"], *view.wanted[NAME]}
+    for group in _lines(wanted.fields.get("groups")):
+        if group not in there:
+            return Blocker(
+                f"{NAME} {name}",
+                f"there is no group {group} on the host, and none is declared",
+                f"declare {group} under groups, or the package that brings it",
+            )
+    if wanted.fields.get("shell") in host.facts.get("no_shells", ()):
+        return Blocker(
+            f"{NAME} {name}",
+            f"there is no {wanted.fields['shell']} on the host",
+            "declare the package that brings it",
+        )
+    return None
+
+
+def _password(name: str, wanted: Wanted, found: Thing, view: View) -> list[FieldDiff]:
+    """The secret is revealed only where there is something to compare it with."""
+    before, secret = found.fields.get("password_hash"), wanted.more.get("password")
+    if secret is None:
+        ours = f"password {name}" in view.observed.owned
+        return [FieldDiff("password_hash", before, None, secret=True)] if ours else []
+    if before == str(secret) or (before and before == fingerprint(hash_of(secret, name))):
+        return []
+    return [FieldDiff("password_hash", before, str(secret), secret=True)]
+
+
+def _granted(name: str, wanted: Wanted, found: Thing, view: View) -> list[FieldDiff]:
     """Groups and keys: those declared must be there, those of ours no longer declared must go."""
     diffs = []
-    groups, keys = _lines(declared.get("groups")), _lines(declared.get("authorized_keys"))
+    groups, keys = (_lines(wanted.fields.get(f)) for f in ("groups", "authorized_keys"))
     ours = set(groups) | _recorded(f"member {name} ", view)
     before = [g for g in _lines(found.fields.get("groups")) if g in ours]
     if before != groups:
         diffs.append(FieldDiff("groups", _shown(before), _shown(groups)))
-    blobs = {_blob(k) for k in keys} | _recorded(f"key {name} ", view)
-    have = [k for k in _lines(found.fields.get("authorized_keys")) if _blob(k) in blobs]
-    if {_blob(k) for k in have} != {_blob(k) for k in keys}:
+    have = _lines(found.fields.get("authorized_keys"))
+    if not wanted.more.get("exact"):
+        blobs = {blob(k) for k in keys} | _recorded(f"key {name} ", view)
+        have = [k for k in have if blob(k) in blobs]
+    if {key_of(k) for k in have} != {key_of(k) for k in keys}:
         diffs.append(FieldDiff("authorized_keys", _shown(have), _shown(keys)))
     return diffs
 
@@ -157,93 +200,45 @@ def _shown(values: list[str]) -> JSON:
     return list(values) or None
 
 
+def _removed(name: str, wanted: Wanted, found: Thing | None) -> Change | None:
+    if found is None:
+        return None
+    home, removed = found.fields.get("home"), wanted.more.get("remove_home")
+    return Change(
+        Action.DELETE,
+        f"{NAME} {name}",
+        _lost(found),
+        reason="declared absent" if removed else f"declared absent; {home} stays",
+        destroys=f"{home}, the home of {name}" if removed else "",
+    )
+
+
+def _lost(found: Thing) -> tuple[FieldDiff, ...]:
+    return tuple(
+        FieldDiff(f, v, None, secret=f == "password_hash")
+        for f, v in found.fields.items()
+        if v is not None
+    )
+
+
 def prune(name: str, view: View) -> Change:
     """Remove the user and keep the home; one that was there before only loses what we granted."""
-    found = view.found(NAME, name)
-    if found is None or not is_found(NAME, name, view):
-        home = "" if found is None else f"{found.fields.get('home')} stays"
-        return pruned(NAME, name, view, home)
+    found, what = view.found(NAME, name), f"{NAME} {name}"
+    if found is None:
+        gone = "no longer declared, and gone: only forgotten"
+        return Change(Action.DELETE, what, reason=gone)
+    if not is_found(NAME, name, view):
+        stays = f"no longer declared; {found.fields.get('home')} stays"
+        return Change(Action.DELETE, what, _lost(found), reason=stays)
+    nothing = Wanted({})
     return Change(
         Action.UPDATE,
-        f"{NAME} {name}",
-        tuple(_granted(name, {}, found, view)),
+        what,
+        (*_password(name, nothing, found, view), *_granted(name, nothing, found, view)),
         reason="no longer declared; it was there before and stays, without what it was given",
     )
 
 
 def steps(changes: Sequence[Change], wanted: Mapping[str, Wanted]) -> list[Step]:
     """One a user."""
-    return [Step((change,), _script(change, wanted.get(name_of(change)))) for change in changes]
-
-
-def _script(change: Change, wanted: Wanted | None) -> str:
-    name, thing = name_of(change), quote(change.what)
-    quoted = quote(name)
-    if change.action is Action.DELETE:
-        gone = f"if getent passwd {quoted} >/dev/null; then userdel {quoted}; fi"
-        return f"{gone}\n{_forget_all(name)}"
-    fields = {} if wanted is None else wanted.fields
-    diffs = {d.field: d for d in change.fields}
-    flags = [w for f, flag in _FLAGS.items() if f in diffs for w in (flag, str(fields[f]))]
-    lines = []
-    if change.action is Action.CREATE:
-        shell = [] if "shell" in fields else ["-s", "/bin/bash"]
-        lines += [
-            f"own {thing} made",
-            f"if ! getent passwd {quoted} >/dev/null; then",
-            f"g=; getent group {quoted} >/dev/null && g='-g {name}'",
-            # '*' is no password, but unlike '!' not a locked account: keys still let it in
-            f"useradd -m -p '*' {quote(*flags, *shell)} $g {quoted}; fi",
-        ]
-    else:
-        lines.append(f"own {thing} found")
-        if flags:
-            lines.append(f"usermod {quote(*flags)} {quoted}")
-    lines += _membership(name, diffs.get("groups"))
-    lines += _authorized(name, diffs.get("authorized_keys"))
-    if wanted is None:
-        lines.append(_forget_all(name))
-    return "\n".join(lines)
-
-
-def _membership(name: str, diff: FieldDiff | None) -> list[str]:
-    if diff is None:
-        return []
-    before, after = set(_lines(diff.before)), set(_lines(diff.after))
-    lines = [f"own {quote(f'member {name} {g}')} made" for g in sorted(after - before)]
-    if after - before:
-        lines.append(f"usermod -aG {','.join(sorted(after - before))} {quote(name)}")
-    for group in sorted(before - after):
-        lines.append(f"gpasswd -d {quote(name, group)} >/dev/null")
-        lines.append(f"disown {quote(f'member {name} {group}')}")
-    return lines
-
-
-def _authorized(name: str, diff: FieldDiff | None) -> list[str]:
-    if diff is None:
-        return []
-    before = {_blob(k): k for k in _lines(diff.before)}
-    after = {_blob(k): k for k in _lines(diff.after)}
-    come = [b for b in after if b not in before]
-    touched = [*come, *(b for b in before if b not in after)]
-    patterns = " ".join(f"-e {quote(b)}" for b in touched)
-    script = (
-        _KEYS.replace("NAME", quote(name))
-        .replace("BLOBS", patterns)
-        .replace("LINES", quote(*(after[b] for b in come)) if come else "''")
-    )
-    return [
-        *(f"own {quote(f'key {name} {b}')} made" for b in come),
-        script,
-        *(f"disown {quote(f'key {name} {b}')}" for b in touched if b not in after),
-    ]
-
-
-def _forget_all(name: str) -> str:
-    """Take the user and everything granted to it out of the ledger."""
-    return (
-        f"disown {quote(f'user {name}')}\n"
-        f'[ ! -r $lib/owned ] || while IFS="$tab" read -r s t n; do case $t in '
-        f'"member {name} "* | "key {name} "*) disown "$t" ;; esac; done <<EOT\n'
-        "$(cat $lib/owned)\nEOT"
-    )
+    return [user_script.step(change, wanted.get(name_of(change))) for change in changes]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, InstanceOf, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, field_validator
 
 from lab.model.baseline import Baseline
 from lab.model.secret import Secret
@@ -30,6 +30,7 @@ class Spec(System):
     """Everything native converges on one host."""
 
     filesystems: dict[str, Filesystem] = {}
+    forwarded: bool = Field(default=False, description="a port of ours leads to its port 22")
 
 
 def _none_or_section(value: Any) -> Any:
@@ -116,11 +117,12 @@ class Observed(BaseModel):
 
 
 class Outputs(BaseModel):
-    """Handed up."""
+    """Handed up. ``wireguard`` maps a tunnel to the public key that its peers need."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     hostname: str | None = None
+    wireguard: dict[str, str] = {}
 
 
 __all__ = [

@@ -122,3 +122,7 @@ class Rehearsal(_Seen):
     why: str = ""
     applied: str = ""
     missing: str = ""
+
+
+class Nothing(_Seen):
+    """Handed up by an errand."""

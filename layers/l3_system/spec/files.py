@@ -23,6 +23,7 @@ from layers.l3_system.spec.types import (
     Path,
     Text,
     empty_for_null,
+    no_duplicates,
     shape,
 )
 
@@ -171,15 +172,8 @@ class Block(Origin, Position):
     )
 
 
-def _no_duplicates(paths: tuple[str, ...]) -> tuple[str, ...]:
-    twice = next((p for i, p in enumerate(paths) if p in paths[:i]), None)
-    if twice is not None:
-        raise ValueError(f"{twice} stands here twice")
-    return paths
-
-
 AbsentPaths = Annotated[
-    Annotated[tuple[Path, ...], AfterValidator(_no_duplicates), Tag("list")]
+    Annotated[tuple[Path, ...], AfterValidator(no_duplicates), Tag("list")]
     | Annotated[dict[Path, Annotated[Absent, BeforeValidator(empty_for_null)]], Tag("mapping")],
     Discriminator(shape),
 ]

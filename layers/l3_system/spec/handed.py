@@ -6,7 +6,6 @@ import ast
 import configparser
 import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import yaml
 from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from lab.model.files import LabFile, LabProject, LabTree, Reader
-from lab.model.secret import Secret, named
+from lab.model.secret import Secret, with_secrets
 
 ROLES_ELSEWHERE = ("~/.ansible/roles", "/usr/share/ansible/roles", "/etc/ansible/roles")
 """Where Ansible looks for roles by itself."""
@@ -124,42 +123,22 @@ def _variables(value: Any, info: ValidationInfo) -> Any:
     for name in value:
         if not _VARIABLE.match(str(name)):
             raise ValueError(f"{name!r} is not a variable's name: letters, digits and _")
-    return _revealable(value, info)
+    return with_secrets(value, info)
 
 
-def _revealable(value: Any, info: ValidationInfo) -> Any:
-    """``!secret name`` anywhere in a value becomes a :class:`Secret`."""
-    if isinstance(value, dict):
-        return {str(k): _revealable(v, info) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_revealable(v, info) for v in value]
-    return named(value, info)
-
-
-def masked(value: Any) -> Any:
+def _named(value: Any) -> Any:
     """The value with the names of secrets in their places: plain JSON."""
     if isinstance(value, dict):
-        return {k: masked(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [masked(v) for v in value]
-    return str(value) if isinstance(value, (Secret, str)) else value
-
-
-def secrets_in(value: Any) -> dict[str, Secret]:
-    """Every secret in a value, by name."""
-    if isinstance(value, Secret):
-        return {value.name: value}
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return {name: secret for item in value for name, secret in secrets_in(item).items()}
-    return {}
+        return {k: _named(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_named(v) for v in value]
+    return str(value) if isinstance(value, Secret) else value
 
 
 Variables = Annotated[
     dict[str, Any],
     BeforeValidator(_variables),
-    PlainSerializer(masked, when_used="json"),
+    PlainSerializer(_named, when_used="json"),
     WithJsonSchema({"type": "object", "description": "values, also !secret ones"}),
 ]
 """Values for another tool; a secret among them is a :class:`lab.model.secret.Secret`."""

@@ -16,8 +16,8 @@ from pydantic import (
 from lab.model.secret import TextOrSecret
 
 _USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
-_PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+$")
-_UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+$")
+_PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?\Z")
+UNIT = re.compile(r"^[A-Za-z0-9:_.@-]+$")
 UNIT_TYPES = (
     ".service",
     ".socket",
@@ -32,6 +32,7 @@ UNIT_TYPES = (
 UNIT_FOLDER = "/etc/systemd/system/"
 _SYSCTL = re.compile(r"^[a-z0-9_]+(\.[A-Za-z0-9_@-]+)+$")
 HOSTNAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?$")
+DATABASE = "database"
 _MODE = re.compile(r"^0?[0-7]{3,4}$")
 
 
@@ -67,22 +68,28 @@ def _account(value: str) -> str:
     return value
 
 
-def _mount_path(value: str) -> str:
-    if any(c.isspace() for c in value):
-        raise ValueError(f"{value!r}: a mount point has no blanks")
+def _mount_point(value: str) -> str:
     if _path(value) == "/":
         raise ValueError("/ is mounted by the machine itself")
     return value
 
 
+def _mount_path(value: str) -> str:
+    if any(c.isspace() for c in value):
+        raise ValueError(f"{value!r}: a path without blanks is expected here")
+    return _mount_point(value)
+
+
 def _package(value: str) -> str:
     if not _PACKAGE.match(value):
         raise ValueError(f"{value!r} is not a package's name: a-z, 0-9, + . and -")
+    if value == DATABASE:
+        raise ValueError(f"{value!r} is how plans call the host's own record of its packages")
     return value
 
 
 def _unit(value: str) -> str:
-    if not _UNIT.match(value):
+    if not UNIT.match(value):
         raise ValueError(f"{value!r} is not a service's name")
     return value
 
@@ -114,6 +121,7 @@ Mode = Annotated[str, BeforeValidator(_mode)]
 Path = Annotated[str, AfterValidator(_path)]
 Account = Annotated[str, AfterValidator(_account)]
 MountPath = Annotated[str, AfterValidator(_mount_path)]
+MountPoint = Annotated[str, AfterValidator(_mount_point)]
 Word = Annotated[str, Field(pattern=r"^\S+$")]
 PackageName = Annotated[str, AfterValidator(_package)]
 UnitName = Annotated[str, AfterValidator(_unit)]
@@ -135,3 +143,11 @@ def empty_for_null(value: Any) -> Any:
 def unit_name(name: str) -> str:
     """``docker`` is ``docker.service``; other unit types are written out."""
     return name if name.endswith(UNIT_TYPES) else f"{name}.service"
+
+
+def no_duplicates(names: tuple[str, ...]) -> tuple[str, ...]:
+    """A list in which nothing stands twice. Raises ValueError otherwise."""
+    twice = next((n for i, n in enumerate(names) if n in names[:i]), None)
+    if twice is not None:
+        raise ValueError(f"{twice} stands here twice")
+    return names

@@ -12,6 +12,7 @@ from lab.layer import Described
 from lab.model.undeclared import Sort
 from layers.l3_system.kinds.kind import Section, quote
 from layers.l3_system.kinds.script import probing, sections
+from layers.l3_system.spec.files import Link
 from layers.l3_system.spec.types import Account, Path, UnitName
 from layers.l3_system.survey.facts import Account as Person
 from layers.l3_system.survey.facts import Facts
@@ -24,6 +25,7 @@ MOST = 256 * 1024
 _USER_NAME = TypeAdapter(Account)
 _PATH = TypeAdapter(Path)
 _UNIT = TypeAdapter(UnitName)
+_LINK = TypeAdapter(Link)
 _UNITS = "/etc/systemd/system/"
 _FETCH = """for f in NAMES; do
   s=$(stat -c "%a$tab%U$tab%G$tab%s" -- "$f") || continue
@@ -105,7 +107,7 @@ def _leave_out(sort: Sort, name: str, draft: _Draft) -> None:
         draft.leave(f"kernel module {name}", "in /etc/modules")
 
 
-def _fits(adapter: TypeAdapter[Any], value: str) -> bool:
+def _fits(adapter: TypeAdapter[Any], value: object) -> bool:
     try:
         adapter.validate_python(value)
     except ValidationError:
@@ -162,14 +164,15 @@ def _key_file(name: str, person: Person, draft: _Draft) -> str:
 
 def _files(facts: Facts, kept: Mapping[str, Kept], lab: Lab, draft: _Draft) -> None:
     files: dict[str, Any] = {}
-    for path, how in changed(facts, lab):
-        if how == "removed":
-            draft.leave(path, "its package brought it and somebody removed it")
+    removed = [path for path, how in changed(facts, lab) if how == "removed"]
+    links: dict[str, Any] = {}
     for path, file in loose(facts, lab):
         if path in facts.setuid or file.leads_to == "/dev/null":
             continue
-        if file.kind == "l":
-            draft.leave(path, f"a link to {file.leads_to}")
+        if file.kind == "l" and _fits(_PATH, path) and _fits(_LINK, {"target": file.leads_to}):
+            links[path] = {"target": file.leads_to}
+        elif file.kind == "l":
+            draft.leave(path, f"a link to {file.leads_to}, which cannot be declared")
         elif file.size > MOST:
             draft.leave(path, "too large for a configuration file")
     for path, one in kept.items():
@@ -181,8 +184,8 @@ def _files(facts: Facts, kept: Mapping[str, Kept], lab: Lab, draft: _Draft) -> N
         draft.files[inside] = one.content
         said = {"source": inside, "mode": one.mode, "owner": one.owner, "group": one.group}
         files[path] = {k: v for k, v in said.items() if _PLAIN.get(k) != v}
-    if files:
-        draft.system["files"] = files
+    sections_ = {"files": files, "links": links, "absent": removed}
+    draft.system.update({name: value for name, value in sections_.items() if value})
 
 
 def _why_not(path: str, file: Kept) -> str:
@@ -198,20 +201,31 @@ def _why_not(path: str, file: Kept) -> str:
 def _services(facts: Facts, lab: Lab, draft: _Draft) -> None:
     services: dict[str, Any] = {}
     for unit in _units(facts, lab):
+        if facts.unit_files.get(unit, ("", ""))[0] == "transient":
+            draft.leave(unit, "started by hand (systemd-run): it has no unit file to declare")
+            continue
         state = facts.units.get(unit, "inactive")
         enabled = facts.unit_files.get(unit, ("", ""))[0]
         if state not in {"active", "inactive"} or not _fits(_UNIT, unit):
             draft.leave(unit, f"it is {state}: mend it, then declare it")
             continue
-        running = "running" if state == "active" else "stopped"
-        boots = enabled in {"enabled", "enabled-runtime"}
-        switched = enabled in {"enabled", "enabled-runtime", "disabled", "masked"}
-        said: Any = running
-        if switched and boots != (state == "active"):
-            said = {"state": running, "enabled": boots}
-        services[unit.removesuffix(".service")] = said
+        services[unit.removesuffix(".service")] = _standing(state, enabled)
     if services:
         draft.system["services"] = dict(sorted(services.items()))
+
+
+def _standing(state: str, enabled: str) -> Any:
+    """As short as it can be said."""
+    if enabled == "masked" and state == "inactive":
+        return {"masked": True}
+    running = "running" if state == "active" else "stopped"
+    boots = enabled in {"enabled", "enabled-runtime"}
+    switched = boots or enabled == "disabled"
+    return (
+        {"state": running, "enabled": boots}
+        if switched and boots != (state == "active")
+        else running
+    )
 
 
 def _units(facts: Facts, lab: Lab) -> Iterator[str]:
@@ -219,7 +233,7 @@ def _units(facts: Facts, lab: Lab) -> Iterator[str]:
     seen: set[str] = set()
     for thing in undeclared(facts, lab):
         if thing.sort is Sort.UNIT and "/" not in thing.name and thing.name not in seen:
-            static = facts.unit_files.get(thing.name, ("", ""))[0] in {"static", "transient"}
+            static = facts.unit_files.get(thing.name, ("", ""))[0] == "static"
             if not static and "@." not in thing.name:
                 seen.add(thing.name)
                 yield thing.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 
 from lab.model.baseline import Baseline
 from lab.model.undeclared import Known, Sort, Undeclared, ordered
@@ -69,11 +70,15 @@ class Lab:
         """Whether another layer accounts for it."""
         return any(s is sort and fnmatchcase(name, pattern) for s, pattern in self.known)
 
-    def paths(self, facts: Facts) -> set[str]:
-        """Every path that is declared, of whatever kind, or on record as ours."""
-        declared = (name for things in self.wanted.values() for name in things)
-        ours = (thing.partition(" ")[2] for thing in facts.owned)
-        return {name for name in (*declared, *ours) if name.startswith("/")}
+    def paths(self, facts: Facts) -> tuple[str, ...]:
+        """Patterns of every path that is declared or on record as ours, as itself or in a kind."""
+        declared = {(kind, name) for kind, things in self.wanted.items() for name in things}
+        ours = (thing.partition(" ") for thing in facts.owned)
+        declared |= {(kind, name) for kind, _, name in ours}
+        own = [escape(name) for _, name in declared if name.startswith("/")]
+        for kind, name in declared:
+            own += [pattern.format(escape(name)) for pattern in ordinary.OURS.get(kind, ())]
+        return tuple(own)
 
 
 def undeclared(facts: Facts, lab: Lab) -> tuple[Undeclared, ...]:
@@ -134,17 +139,16 @@ def changed(facts: Facts, lab: Lab) -> Iterator[tuple[str, str]]:
     declared = lab.paths(facts)
     for path, how in facts.changed.items():
         same = path in lab.image.conffiles and how == "changed"
-        if path in declared or same or lab.knows(Sort.FILE, path):
+        if same or lab.knows(Sort.FILE, path) or _like(path, (*declared, *ordinary.FILES)):
             continue
-        if not _like(path, (*ordinary.FILES, *ordinary.OURS)):
-            yield path, how
+        yield path, how
 
 
 def loose(facts: Facts, lab: Lab) -> Iterator[tuple[str, File]]:
     """Files that no package brought and nothing makes by itself."""
     declared = lab.paths(facts)
     for path, file in facts.unowned.items():
-        if path in declared or path in facts.managed or lab.knows(Sort.FILE, path):
+        if _like(path, declared) or path in facts.managed or lab.knows(Sort.FILE, path):
             continue
         if _ordinary(path, file) or _masked(lab, path, file):
             continue
@@ -153,7 +157,7 @@ def loose(facts: Facts, lab: Lab) -> Iterator[tuple[str, File]]:
 
 
 def _ordinary(path: str, file: File) -> bool:
-    if path in ordinary.MADE_FROM or _like(path, (*ordinary.FILES, *ordinary.OURS)):
+    if path in ordinary.MADE_FROM or _like(path, ordinary.FILES):
         return True
     return file.leads_to.startswith("/etc/alternatives/")
 
@@ -240,9 +244,8 @@ def _powers(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undecl
 
 
 def _keys(name: str, user: Account, facts: Facts, lab: Lab) -> Iterator[Undeclared]:
-    said = lab.spec.users.get(name)
-    lines = (line for k in (said.authorized_keys if said else ()) for line in k.text.splitlines())
-    declared = {key_of(line) for line in lines}
+    said = lab.wanted.get("user", {}).get(name)
+    declared = {key_of(line) for line in (said.fields.get("authorized_keys", ()) if said else ())}
     for line in user.keys:
         key = key_of(line)
         ours = name == lab.login and key in lab.keys
@@ -292,9 +295,9 @@ def _settings(facts: Facts, lab: Lab) -> Iterator[Undeclared]:
     for module in facts.modules:
         if not lab.declares("kernel_module", module.split()[0], facts):
             yield Undeclared(Sort.MODULE, module, "in /etc/modules")
+    declared = _like("/etc/apt/sources.list", lab.paths(facts))
     for line in facts.sources:
         address = next((w for w in line.split() if "://" in w), "")
-        declared = "/etc/apt/sources.list" in lab.paths(facts)
         if not ordinary.OFFICIAL.search(address) and not declared:
             yield Undeclared(Sort.SOURCE, address or line, "in /etc/apt/sources.list")
 

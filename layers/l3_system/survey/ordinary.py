@@ -61,8 +61,14 @@ MADE_FROM = {
 }
 """Files that a package's script makes once, and what it makes them from: edits show."""
 
-OURS = ("/etc/sysctl.d/90-strata-*",)
-"""Files that stand for a declared thing of another name."""
+OURS: dict[str, tuple[str, ...]] = {
+    "sysctl": ("/etc/sysctl.d/99-zz-strata-{}.conf",),
+    "wireguard": ("/etc/systemd/network/05-strata-{}.*", "/etc/wireguard/{}.*"),
+    "firewall": ("/etc/nftables.conf",),
+    "repository": ("/etc/apt/sources.list.d/{}.*", "/etc/apt/keyrings/{}.*"),
+    "certificate_authority": ("/usr/local/share/ca-certificates/*{}*", "/etc/ssl/certs/*{}*"),
+}
+"""By kind: the files that stand for a declared thing of that name."""
 
 PACKAGES = (
     # what an installer or an image maker puts on a machine so that it starts and can be reached

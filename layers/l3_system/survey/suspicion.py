@@ -17,7 +17,7 @@ _WORDS = re.compile(
     r"(?im)"
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----"
     r"|AGE-SECRET-KEY-"
-    r"|\b(?:pass(?:word|phrase|wd)?|pwd|secret|token|api[_-]?key|access[_-]?key|psk|pre_?shared_?key"
+    r"|(?<![A-Za-z])(?:pass(?:word|phrase|wd)?|pwd|secret|token|api[_-]?key|access[_-]?key|psk|pre_?shared_?key"
     r"|private[_-]?key|client[_-]?secret|auth[_-]?key|bind_?pw|credentials?)"
     r"[\"']?[ \t]*[=:][ \t]*[\"']?(?!files\b|compat\b|prompt\b|no\b|yes\b|true\b|false\b|none\b)"
     r"[^\s\"'#;]{3,}"

@@ -181,7 +181,7 @@ def make_host():
 
 @pytest.fixture
 def make_engine(layers, tmp_path):
-    def make(*hosts):
+    def make(*hosts, layers=layers):
         workspace = Workspace(
             "toy", tmp_path, tmp_path / "state", tmp_path / "cache", tmp_path / "run"
         )

@@ -1,13 +1,14 @@
 """The engine over two toy layers: order, verification, guards, ledger, interruption."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from lab import events
 from lab.engine import Approval
 from lab.engine.protocol import Options
-from lab.errors import DriverError, Locked, TransportError
+from lab.errors import DriverError, Locked, Reverted, TransportError
 from lab.model.outcome import ExitCode, Outcome
 from lab.model.plan import Plan
 
@@ -61,6 +62,18 @@ def test_a_failed_host_blocks_only_what_waits_for_it(make_engine, make_host, wor
     by_host = {p.host: p.outcome.value for p in report.parts if p.layer == "l2_top"}
     assert by_host == {"a": "blocked", "b": "blocked", "c": "changed"}
     assert ("b", "l1_ground", "thing ") not in world.applied
+
+
+def test_a_change_that_reverted_itself_says_so_and_is_not_counted(make_engine, make_host, world):
+    world.raises[("apply", "l1_ground", "a")] = Reverted("it cut us off")
+    engine = make_engine(make_host())
+    report = engine.converge([make_host()], ALL, Approval())
+    assert outcomes(report) == {("a", "l1_ground", ""): "reverted", ("a", "l2_top", "x"): "blocked"}
+    assert report.exit_code is ExitCode.REVERTED
+    assert report.parts[0].applied == ()
+    assert [(r.layer, r.outcome) for r in engine.journal.last_parts()][:1] == [
+        ("l1_ground", "reverted")
+    ]
 
 
 def test_an_offline_host_is_left_behind_and_says_so(make_engine, make_host, world):
@@ -248,3 +261,59 @@ def test_hosts_are_not_planned_as_waiting(make_engine, make_host, world):
     hosts = [make_host("a"), make_host("b", after=("a",))]
     report = make_engine(*hosts).plan(hosts, ALL)
     assert {p.host for p in report.parts if p.plan != Plan()} == {"b"}
+
+
+def stacked(layers):
+    return (layers[0], replace(layers[1], stacked=True))
+
+
+def plans(report):
+    return {(p.host, p.layer, p.part): p.plan for p in report.parts}
+
+
+def test_a_part_that_stands_on_a_pending_one_is_predicted_and_approved_as_it_will_be_found(
+    make_engine, make_host, world, layers
+):
+    host = make_host(top=(("x", 1), ("y", 1)))
+    engine = make_engine(host, layers=stacked(layers))
+    world.things[("l1_ground", "a", "")] = 1
+    approved = plans(engine.plan([host], ALL))
+    assert [approved["a", "l2_top", n].open for n in ("x", "y")] == [False, True]
+    assert approved["a", "l2_top", "y"].predicted
+    world.things[("l2_top", "a", "y")] = 0  # applying x did this: y is to be updated, not created
+    assert engine.converge([host], ALL, Approval(only=approved)).exit_code is ExitCode.OK
+    settled = plans(engine.plan([host], ALL))
+    assert not any(p.open or p.predicted for p in settled.values())
+
+
+def test_an_open_plan_does_not_allow_a_loss(make_engine, make_host, world, layers):
+    host = make_host(top=(("x", 1), ("y", 1)))
+    engine = make_engine(host, layers=stacked(layers))
+    world.things[("l1_ground", "a", "")] = 1
+    approved = plans(engine.plan([host], ALL))
+    world.things[("l2_top", "a", "y")] = 2  # lowering it loses something
+    report = engine.converge([host], ALL, Approval(only=approved))
+    assert report.parts[-1].failure.kind == "Destructive"
+
+
+def test_a_part_that_cannot_be_seen_before_a_pending_one_is_done_does_not_fail_the_plan(
+    make_engine, make_host, world, layers
+):
+    host = make_host(top=(("x", 1), ("y", 1)))
+    engine = make_engine(host, layers=stacked(layers))
+    world.things[("l1_ground", "a", "")] = 1
+    toy = type(layers[1].drivers["toy"](None))
+    seen = toy.observe
+
+    def observe(self, target):
+        if target.name == "y" and ("l2_top", "a", "x") not in world.things:
+            raise DriverError("Unable to look at y: x is missing.")
+        return seen(self, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toy, "observe", observe)
+        report = engine.plan([host], ALL)
+        assert report.exit_code is ExitCode.PENDING
+        assert "x is missing" in plans(report)["a", "l2_top", "y"].notes[0]
+        done = engine.converge([host], ALL, Approval(only=plans(report)))
+    assert done.exit_code is ExitCode.OK

@@ -17,6 +17,8 @@ from layers.l3_system.spec import Document, Inputs, Observed
 FILES = {
     "motd.j2": b"This is {{ host.name }}, a {{ host.persona }}\n",
     "me.pub": b"# mine\nssh-ed25519  AAAAmine me@desk\n",
+    "shop.asc": b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
+    "home.pem": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 }
 CASES = [
     pytest.param(case, id=f"{path.stem}: {case['name']}")
@@ -55,7 +57,8 @@ def test_case(case):
         change = plan.change(what)
         assert change is not None
         assert {f.field: [f.before, f.after] for f in change.fields} == fields
-    for key, attribute in (("reasons", "reason"), ("interrupts", "interrupts")):
+    attributes = {"reasons": "reason", "interrupts": "interrupts", "destroys": "destroys"}
+    for key, attribute in attributes.items():
         for what, text in case.get(key, {}).items():
             change = plan.change(what)
             assert change is not None
@@ -63,9 +66,9 @@ def test_case(case):
     for what, lines in case.get("diff", {}).items():
         change = plan.change(what)
         assert change is not None
-        text = next(f.text for f in change.fields if f.field == "content")
+        text = next(f.text for f in change.fields if f.text)
         assert set(lines) <= set(text.splitlines())
-    assert all(not c.destroys for c in plan.changes)
+    assert all(not c.destroys or c.what in case.get("destroys", {}) for c in plan.changes)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -16,18 +16,18 @@ from typing import Any
 from lab.clients import process
 from lab.errors import DeadlineExceeded, DriverError, TransportError
 from lab.layer import Target, Workspace
+from lab.masking import mask
 from lab.model.files import LabFile
 from lab.model.plan import Change
 from layers.l3_system.drivers import reach
 from layers.l3_system.drivers.ansible import inventory
 from layers.l3_system.drivers.ansible.inventory import AnsibleErrand
 from layers.l3_system.drivers.ansible.results import Failure, Listener
-from layers.l3_system.drivers.mask import Mask
 from layers.l3_system.drivers.teller import Teller
 from layers.l3_system.errands import digest
 from layers.l3_system.spec import Inputs
 from layers.l3_system.spec.errands import Rehearsal, RolesErrand
-from layers.l3_system.spec.handed import roles_path, secrets_in
+from layers.l3_system.spec.handed import roles_path
 
 AnsibleTarget = Target[AnsibleErrand, Inputs]
 
@@ -59,7 +59,7 @@ class AnsibleDriver:
         missing = _missing(target, there)
         if missing:
             return Rehearsal(missing=missing)
-        heard = Listener(self._mask(target))
+        heard = Listener()
         self._run(target, there.python, heard, check=True)
         stopped = heard.failure
         if stopped is None:
@@ -87,16 +87,12 @@ class AnsibleDriver:
         """One run; each change is told of when its task is."""
         there = reach.look(self._workspace, target)
         told = Teller(changes, started, done)
-        heard = Listener(self._mask(target))
+        heard = Listener()
         self._run(target, there.python, heard, check=False, told=told)
         if heard.failure is not None:
             raise self._explained(target, heard.failure, "run")
         reach.record(self._workspace, target, digest(target))
         told.rest()
-
-    def _mask(self, target: AnsibleTarget) -> Mask:
-        found = secrets_in(inventory.values_of(target.spec, target.host))
-        return Mask({name: secret.reveal() for name, secret in found.items()})
 
     def _run(
         self,
@@ -134,7 +130,7 @@ class AnsibleDriver:
                 ) from None
         self._workspace.check()
         if not heard.ended or not over:
-            raise _broken(target, doing, over[0].output if over else (), heard.mask)
+            raise _broken(target, doing, over[0].output if over else ())
         if target.host.name not in heard.hosts:
             raise _not_for(target, doing)
 
@@ -191,7 +187,7 @@ class AnsibleDriver:
         arguments = [*(["--check"] if check else []), "--diff"]
         arguments += ["-e", f"@{_write(folder / 'values.json', values)}"] if values else []
         arguments += ["--tags", ",".join(errand.tags)] if errand.tags else []
-        secrets = secrets_in(inventory.values_of(errand, target.host))
+        secrets = inventory.secrets_of(errand, target.host, to)
         if secrets:
             arguments += ["-e", f"@{folder / 'secrets'}"]
         revealed = {name: secret.reveal() for name, secret in secrets.items()}
@@ -250,8 +246,8 @@ def _require(module: str, extra: str, target: AnsibleTarget) -> None:
 def _missing(target: AnsibleTarget, there: reach.There) -> str:
     if not there.python:
         return "python3"
-    user = target.inputs.user
-    return "" if user == "root" or there.sudo else "sudo"
+    here = target.inputs.connection == "local" and os.geteuid() == 0
+    return "" if here or target.inputs.user == "root" or there.sudo else "sudo"
 
 
 def _title(target: AnsibleTarget) -> str:
@@ -273,7 +269,7 @@ def _write(path: Path, value: Any) -> str:
     return str(path)
 
 
-def _broken(target: AnsibleTarget, doing: str, output: Sequence[str], mask: Mask) -> DriverError:
+def _broken(target: AnsibleTarget, doing: str, output: Sequence[str]) -> DriverError:
     """Ansible gave up before it began: mistakes in a role or a playbook, mostly."""
     lines = [mask(line.rstrip()) for line in output if line.strip()]
     errors = [line for line in lines if line.startswith(("[ERROR]:", "ERROR!"))]

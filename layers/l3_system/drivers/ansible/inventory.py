@@ -10,7 +10,7 @@ from typing import Any
 
 from lab.clients.shell import Endpoint
 from lab.model.host import Host
-from lab.model.secret import Secret
+from lab.model.secret import Secret, secrets_in
 from layers.l3_system.spec.errands import PlaybookErrand, RolesErrand
 from layers.l3_system.spec.handed import ROLES_ELSEWHERE
 
@@ -39,6 +39,8 @@ def inventory(host: Host, to: Endpoint, known: Path | None, python: str) -> dict
         "ansible_port": to.port,
         "ansible_ssh_common_args": " ".join(f"-o {k}={v}" for k, v in options.items()),
         "ansible_python_interpreter": python,
+        **({"ansible_connection": "local"} if to.kind == "local" else {}),
+        **({"ansible_become_password": referenced(to.sudo_password)} if to.sudo_password else {}),
         **({"ansible_user": to.user} if to.user else {}),
         **({"ansible_ssh_private_key_file": to.identity_file} if to.identity_file else {}),
         "strata_name": host.name,
@@ -109,11 +111,11 @@ def referenced(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def values_of(errand: AnsibleErrand, host: Host) -> Any:
-    """All values that an errand is given."""
-    if isinstance(errand, PlaybookErrand):
-        return [errand.playbook.vars, host.vars]
-    return [*(role.vars for role in errand.roles), host.vars]
+def secrets_of(errand: AnsibleErrand, host: Host, to: Endpoint) -> dict[str, Secret]:
+    """Every secret that a run needs, by name."""
+    own = [errand.playbook] if isinstance(errand, PlaybookErrand) else errand.roles
+    values = [*(piece.vars for piece in own), dict(host.vars), to.sudo_password]
+    return {secret.name: secret for secret in secrets_in(values)}
 
 
 def secrets_document(revealed: Mapping[str, str]) -> str:

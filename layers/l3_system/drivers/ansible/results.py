@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from layers.l3_system.drivers.mask import Mask
+from lab.masking import hides, mask
 from layers.l3_system.errands import unique
 from layers.l3_system.spec.errands import Difference, Step
 
@@ -34,7 +34,6 @@ class Failure:
 class Listener:
     """Takes events as they come; afterwards it knows what the run did or would do."""
 
-    mask: Mask
     steps: list[Step] = field(default_factory=list)
     failure: Failure | None = None
     hosts: tuple[str, ...] = ()
@@ -46,7 +45,7 @@ class Listener:
 
     def started(self, event: Mapping[str, Any]) -> str:
         """A task begins: its name, unique in the run."""
-        name = self.mask(f"task {event['of']}: {event['name']}")
+        name = mask(f"task {event['of']}: {event['name']}")
         if event["handler"]:
             self._handlers.add(event["id"])
         self._count[name] = number = self._count.get(name, 0) + 1
@@ -66,7 +65,7 @@ class Listener:
             self.steps.append(
                 Step(
                     name=name,
-                    bare=self.mask(event["name"]),
+                    bare=mask(event["name"]),
                     differences=tuple(self._differences(event)),
                     unseen="" if runs else unseen,
                 )
@@ -96,13 +95,13 @@ class Listener:
             return Failure(name, "it says no_log, so what it said is hidden", path=event["path"])
         streams = ("module_stderr", "stderr", "module_stdout", "stdout")
         lines = [
-            self.mask(line)
+            mask(line)
             for stream in streams
             for line in str(found.get(stream) or "").splitlines()
             if line.strip()
         ]
-        said = self.mask(" ".join(str(found.get("msg") or "it failed").split()))
-        errors = [line for line in self.mask(str(found.get("stderr") or "")).splitlines() if line]
+        said = mask(" ".join(str(found.get("msg") or found.get("reason") or "it failed").split()))
+        errors = [line for line in mask(str(found.get("stderr") or "")).splitlines() if line]
         if said == _ONLY_STATUS:
             said = f"{errors[-1].strip() if errors else 'it ended'} (status {found.get('rc')})"
         return Failure(
@@ -144,13 +143,13 @@ class Listener:
             yield Difference(field=f"{where}content", before="there", after="another")
 
     def _one(self, name: str, before: Any, after: Any) -> Difference:
-        if self.mask.hits(f"{before}{after}"):
+        if hides(f"{before}{after}"):
             return _hidden(name)
         return Difference(field=name, before=before, after=after)
 
     def _whole(self, name: str, before: str, after: str, text: str) -> Difference:
         """Of a file with a secret in it no line is shown: an old one may be a secret, too."""
-        if self.mask.hits(before + after):
+        if hides(before + after):
             return _hidden(name)
         old, new = (hashlib.sha256(t.encode()).hexdigest() for t in (before, after))
         return Difference(field=name, before=old, after=new, text=text)

@@ -13,15 +13,14 @@ from lab.clients import process
 from lab.clients.shell import Endpoint
 from lab.errors import DeadlineExceeded, DriverError, TransportError
 from lab.layer import Target, Workspace
+from lab.masking import mask
 from lab.model.plan import Change
 from lab.model.secret import Secret
 from layers.l3_system.drivers import reach
-from layers.l3_system.drivers.mask import Mask
 from layers.l3_system.drivers.teller import Teller
 from layers.l3_system.errands import digest
 from layers.l3_system.spec import Inputs
 from layers.l3_system.spec.errands import DeployErrand, Difference, Rehearsal, Step
-from layers.l3_system.spec.handed import secrets_in
 
 DeployTarget = Target[DeployErrand, Inputs]
 
@@ -45,14 +44,17 @@ class PyinfraDriver:
                 "here.",
                 hint="pip install 'strata-lab[pyinfra]'",
             )
+        if target.inputs.connection != "ssh":
+            raise DriverError(
+                f"Unable to run {_title(target)} on {target.host.name}: deploys go by ssh, and "
+                "this machine is not reached by it.",
+                hint="give the host an address where its sshd listens, or write it as a role",
+            )
         target.report("looks around")
         there = reach.look(self._workspace, target)
-        if target.inputs.user != "root" and not there.sudo:
-            return Rehearsal(missing="sudo")
         target.report("asks for facts")
-        mask, values = self._values(target)
-        found = self._work(target, values, mask, rehearse=True)
-        steps = tuple(_step(target, step, mask) for step in found["steps"])
+        found = self._work(target, rehearse=True)
+        steps = tuple(_step(target, step) for step in found["steps"])
         return Rehearsal(steps=steps, applied=there.applied)
 
     def apply(self, target: DeployTarget, change: Change) -> None:
@@ -68,30 +70,13 @@ class PyinfraDriver:
     ) -> None:
         """One run; each change is told of when its operation is."""
         told = Teller(changes, started, done)
-        mask, values = self._values(target)
-        self._work(target, values, mask, rehearse=False, told=told)
+        self._work(target, rehearse=False, told=told)
         reach.record(self._workspace, target, digest(target))
         told.rest()
-
-    def _values(self, target: DeployTarget) -> tuple[Mask, dict[str, Any]]:
-        """What the deploy finds as ``host.data``: secrets in clear, in memory and in pipes only."""
-        host = target.host
-        values = {
-            "strata_name": host.name,
-            "strata_persona": host.persona,
-            "strata_provider": host.provider,
-            "strata_tags": sorted(host.tags),
-            **host.vars,
-            **target.spec.deploy.data,
-        }
-        found = {name: secret.reveal() for name, secret in secrets_in(values).items()}
-        return Mask(found), _revealed(values, found)
 
     def _work(
         self,
         target: DeployTarget,
-        values: dict[str, Any],
-        mask: Mask,
         *,
         rehearse: bool,
         told: Teller | None = None,
@@ -115,9 +100,10 @@ class PyinfraDriver:
             job = {
                 "deploy": str(self._workspace.root / target.spec.deploy.deploy.main.path),
                 "host": target.host.name,
-                "data": {**values, **_connection(to, folder)},
+                "data": {**_values(target), **_connection(to, folder)},
                 "groups": sorted({target.host.persona, target.host.provider, *target.host.tags}),
                 "sudo": to.user != "root",
+                "sudo_password": to.sudo_password.reveal() if to.sudo_password else None,
                 "rehearse": rehearse,
                 "batching": True,
             }
@@ -135,7 +121,7 @@ class PyinfraDriver:
                 raise DeadlineExceeded(error.message) from None
         result: dict[str, Any] = json.loads(finished.stdout or b"{}")
         if "error" in result or finished.status != 0:
-            raise _explained(target, doing, result, failed, mask)
+            raise _explained(target, doing, result, failed)
         return result
 
 
@@ -148,7 +134,7 @@ def _named(target: DeployTarget, name: str) -> str:
     return f"operation {file}: {name}"
 
 
-def _step(target: DeployTarget, found: Mapping[str, Any], mask: Mask) -> Step:
+def _step(target: DeployTarget, found: Mapping[str, Any]) -> Step:
     commands = "\n".join(f"+{mask(line)}" for c in found["commands"] for line in c.splitlines())
     return Step(
         name=_named(target, mask(found["name"])),
@@ -158,13 +144,27 @@ def _step(target: DeployTarget, found: Mapping[str, Any], mask: Mask) -> Step:
     )
 
 
-def _revealed(value: Any, found: Mapping[str, str]) -> Any:
+def _values(target: DeployTarget) -> dict[str, Any]:
+    """What the deploy finds as ``host.data``: secrets in clear, in memory and in pipes only."""
+    host = target.host
+    values = {
+        "strata_name": host.name,
+        "strata_persona": host.persona,
+        "strata_provider": host.provider,
+        "strata_tags": sorted(host.tags),
+        **host.vars,
+        **target.spec.deploy.data,
+    }
+    return {name: _revealed(value) for name, value in values.items()}
+
+
+def _revealed(value: Any) -> Any:
     if isinstance(value, Secret):
-        return found[value.name]
+        return value.reveal()
     if isinstance(value, Mapping):
-        return {str(k): _revealed(v, found) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_revealed(v, found) for v in value]
+        return {str(k): _revealed(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_revealed(v) for v in value]
     return value
 
 
@@ -190,7 +190,6 @@ def _explained(
     doing: str,
     result: Mapping[str, Any],
     failed: Sequence[str],
-    mask: Mask,
 ) -> DriverError:
     host, kind = target.host.name, result.get("error", "")
     said = mask(" ".join(str(result.get("said", "pyinfra ended early")).split())).rstrip(".")

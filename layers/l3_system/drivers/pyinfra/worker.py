@@ -204,7 +204,7 @@ def carry_out(job: dict[str, Any], tell: Callable[..., None]) -> dict[str, Any]:
     """The result of a job, or why there is none."""
     said = _Said()
     logging.getLogger("pyinfra").addHandler(said)
-    WIRE.batching = job["batching"]
+    WIRE.batching, WIRE.password = job["batching"], job["sudo_password"]
     try:
         deploy = Deploy(job)
         if job["rehearse"]:

@@ -22,7 +22,17 @@ DOCUMENTATION = """
     description: [Writes a line of JSON an event into the pipe that STRATA_EVENTS names.]
 """
 
-_KEPT = ("msg", "stderr", "stdout", "module_stderr", "module_stdout", "rc", "diff", "skipped")
+_KEPT = (
+    "msg",
+    "reason",
+    "stderr",
+    "stdout",
+    "module_stderr",
+    "module_stdout",
+    "rc",
+    "diff",
+    "skipped",
+)
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]

@@ -1,0 +1,158 @@
+"""The shell of :mod:`.apt`: waiting for locks, one transaction, finishing what was interrupted."""
+
+from __future__ import annotations
+
+# apt and dpkg lock with fcntl, and /proc/locks tells by inode who does.
+READY = r"""set -- $(stat -c %i /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock \
+  /var/lib/apt/lists/lock /var/cache/apt/archives/lock 2>/dev/null)
+for i in "$@"; do
+  while read -r _ kind _ _ pid where _; do
+    [ "$kind" = POSIX ] && [ "${where##*:}" = "$i" ] || continue
+    name=; unit=
+    [ ! -r "/proc/$pid/comm" ] || read -r name <"/proc/$pid/comm"
+    [ ! -r "/proc/$pid/cgroup" ] || read -r unit <"/proc/$pid/cgroup"
+    case $unit in *.service) unit=" of ${unit##*/}" ;; *) unit= ;; esac
+    echo "${name:-another program}$unit (process $pid)"; exit 0
+  done </proc/locks
+done"""
+
+# What the programs say is kept in $said, so that only the last attempt is shown.
+FUNCTIONS = r"""export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+[ -d $lib ] || mkdir -p -m 700 $lib
+apt() {
+  apt-get -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 \
+    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" </dev/null
+}
+patient() {
+  tries=0
+  until said=$("$@" 2>&1 </dev/null); do
+    case $said in *"ould not get lock"* | *"locked by another process"*) ;; *) return 1 ;; esac
+    tries=$((tries + 1)); [ $tries -lt 300 ] || return 1; sleep 2
+  done
+}
+configure() { patient dpkg --force-confdef --force-confold --configure -a; }
+refresh() { if patient apt update; then touch $lib/lists; else news=$said; return 1; fi; }
+why() {
+  printf '%s\n' "$1"
+  printf '%s\n' "$1" | awk '
+    /^dpkg: error processing / { sub(/^dpkg: /, ""); a = $0; next }
+    a != "" { sub(/^ +/, ""); print a " " $0; a = ""; d = 1; next }
+    /^E: / && !(d && /Sub-process/) { print substr($0, 4); d = 1 }
+    /^W: / { w = substr($0, 4) }
+    END { if (!d) print w }' |
+    awk '!($0 in seen) { seen[$0]; line = line sep $0; sep = "; " } END { print line }'
+  exit 1
+}"""
+
+# "Remv" lines of a simulation are what would really go; anything unasked for among them stops it.
+TRANSACTION = r"""stale() {
+  set -- /var/lib/apt/lists/*_Packages*; [ -e "$1" ] || return 0
+  for f in /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/sources.list.d/*; do
+    [ "$f" -nt /var/lib/apt/lists ] || continue
+    if [ ! -e $lib/lists ] || [ "$f" -nt $lib/lists ]; then return 0; fi
+  done
+  return 1
+}
+minus() { for p in "$@"; do printf '%s- ' "$p"; done; }
+pick() {
+  come=; down=
+  for s in $wanted; do
+    case $s in
+      *=*[*?]*)
+        offers=$(apt-cache madison "${s%%=*}" 2>/dev/null |
+          while IFS='| ' read -r _ v _; do printf '%s ' "$v"; done)
+        fits=
+        for v in $offers; do case $v in ${s#*=}) fits=$v; break ;; esac; done
+        if [ -z "$fits" ]; then
+          said="E: No version of ${s%%=*} is like ${s#*=}; there are: ${offers:-none}"; return 1
+        fi
+        s=${s%%=*}=$fits; down=--allow-downgrades ;;
+      *=*) down=--allow-downgrades ;;
+    esac
+    come="$come $s"
+  done
+}
+simulate() { said=$(apt -s $down install -- $come $(minus "$@") 2>&1); }
+unasked() {
+  extra=
+  for o in $(printf '%s\n' "$said" | sed -n 's/^Remv \([^ ]*\).*/\1/p'); do
+    case " $go $fade " in *" $o "*) ;; *) extra="$extra $o" ;; esac
+  done
+  [ -n "$extra" ]
+}
+clean() { simulate "$@" && ! unasked; }
+refuse() {
+  said="$said
+E: that would remove$extra too, which nobody asked for: declare what must go as absent"
+  return 1
+}
+decide() {
+  leave=$go; kept=
+  [ -n "$go$fade" ] || return 0
+  simulate $go || return 1
+  if unasked; then refuse; return 1; fi
+  if [ -z "$fade" ] || clean $go $fade; then leave="$go $fade"; return 0; fi
+  for p in $fade; do
+    if clean $leave "$p"; then leave="$leave $p"; else kept="$kept $p"; fi
+  done
+}
+act() {
+  [ -n "$come$leave" ] || return 0
+  none=; [ -n "$go$fade" ] || none=--no-remove
+  said=$(apt $down $none install -- $come $(minus $leave) 2>&1) && return 0
+  case $said in *"remove is disabled"*) if simulate && unasked; then refuse; fi ;; esac
+  return 1
+}
+attempt() { pick && decide && act; }
+transaction() {
+  news=; touched=" $go $fade $hold $unhold"
+  for s in $wanted; do touched="$touched ${s%%=*}"; done
+  if stale; then old=1; else old=; fi
+  set -- /var/lib/dpkg/updates/[0-9]*; [ ! -e "$1" ] || configure || why "$said"
+  set -f; held=; again=
+  for p in $(apt-mark showhold); do
+    case "$touched " in *" $p "*) held="$held $p" ;; *) continue ;; esac
+    case " $go $fade $unhold " in *" $p "*) ;; *) again="$again $p" ;; esac
+  done
+  [ -z "$held" ] || patient apt-mark unhold $held || why "$said"
+  good=0
+  if [ -z "$wanted$go$fade" ]; then kept=
+  elif [ -n "$old" ]; then refresh || :; attempt || good=1
+  elif ! attempt; then
+    case $said in
+      *Sub-process*dpkg*) good=1 ;;
+      *) refresh || :; attempt || good=1 ;;
+    esac
+  fi
+  if [ $good = 1 ]; then
+    [ -z "$held" ] || apt-mark hold $held >/dev/null || :
+    why "$said
+$news"
+  fi
+  [ -z "$again$hold" ] || patient apt-mark hold $again $hold || why "$said"
+  [ -z "$kept" ] || apt-mark auto $kept >/dev/null
+  [ -z "$purge" ] || { said=$(apt purge -- $purge 2>&1) || why "$said"; }
+}"""
+
+REPAIR = r"""broken() {
+  awk -v want="$1" -v cut="$2" '
+    /^Package: / { p = $2 }
+    /^Status: / {
+      b = $4 !~ /^(installed|config-files|not-installed)$/ && $2 ~ want
+      if (cut && $3 != "reinstreq" && $4 != "half-installed") b = 0
+    }
+    /^Architecture: / { if (b) print p ($2 == "all" ? "" : ":" $2); b = 0 }
+  ' /var/lib/dpkg/status
+}
+news=
+configure || news=$said
+gone=$(broken '^(deinstall|purge)$' '')
+[ -z "$gone" ] || patient dpkg --remove $gone || why "$said"
+cut=$(broken '^(install|hold)$' 1)
+if [ -n "$cut" ]; then
+  said=$(apt --no-remove --reinstall install -- $cut 2>&1) ||
+    { refresh || :; said=$(apt --no-remove --reinstall install -- $cut 2>&1); } || why "$said
+$news"
+fi
+said=$(apt --no-remove --fix-broken install 2>&1) || why "$said"
+configure || why "$said" """
