@@ -16,7 +16,7 @@ from lab.model.secret import Secret
 class Digests:
     """Computes each digest once: hosts whose sections are equal share their parts."""
 
-    def __init__(self, layers: Iterable[Layer]) -> None:
+    def __init__(self, layers: Iterable[Layer] = ()) -> None:
         self._take_vars = {layer.name for layer in layers if layer.takes_vars}
         self._known: dict[int, tuple[tuple[Part, ...], str]] = {}
 
