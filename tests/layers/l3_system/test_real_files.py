@@ -194,7 +194,9 @@ def test_lines_and_blocks_are_made_mended_and_taken_out(machine):
         line.rstrip("\r") for line in change.fields[0].text.splitlines()
     }
     machine.converge(system)
-    assert bytes_of(machine, "/root/c") == ("mine\n" + made).encode()
+    after = bytes_of(machine, "/root/c")
+    assert b"mine\n" in after
+    assert after.replace(b"mine\n", b"", 1) == made.encode()
     less = {**system, "lines": {"/root/c": {"odd": "it's $HOME \\ `id`"}}}
     machine.converge(less)
     machine.run("sed -i '/^mine/d' /root/c")
@@ -362,3 +364,15 @@ def test_what_was_stopped_runs_again_when_nobody_declares_it(machine):
 
 def _active(machine: Any, unit: str) -> bool:
     return machine.run(f"systemctl is-active {unit} || :") == "active"
+
+
+def test_a_line_of_sshd_is_tried_under_the_guard_and_goes_again(machine):
+    before = bytes_of(machine, "/etc/ssh/sshd_config")
+    line = {"line": "ClientAliveInterval 77", "match": "^#?ClientAliveInterval "}
+    system = {"lines": {"/etc/ssh/sshd_config": {"alive": line}}}
+    plan = machine.plan(system)
+    assert [(c.what, c.guarded) for c in plan.changes] == [("edit /etc/ssh/sshd_config", True)]
+    machine.converge(system)
+    assert machine.run("sshd -T | grep -i clientaliveinterval") == "clientaliveinterval 77"
+    machine.converge({})
+    assert bytes_of(machine, "/etc/ssh/sshd_config") == before
