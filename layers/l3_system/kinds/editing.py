@@ -47,8 +47,7 @@ class Edit:
 def edited(text: str, edits: Iterable[Edit]) -> str:
     """The text with every edit made; made already, it stays as it is."""
     lines = _LINE.findall(text)
-    crlf = sum(line.endswith("\r\n") for line in lines)
-    end = "\r\n" if crlf and 2 * crlf >= len(lines) else "\n"
+    end = _end(lines)
     for edit in edits:
         if edit.comment:
             _block(lines, edit, end)
@@ -65,7 +64,7 @@ def merged(source: str, now: str, wanted: str) -> str:
     """
     if now == source:
         return wanted
-    lines, theirs, ours = (_LINE.findall(t) for t in (source, now, wanted))
+    lines, theirs, ours = (_LINE.findall(_ended(t)) for t in (source, now, wanted))
     # a line of ours that stands elsewhere now is still ours; one more of it is somebody else's
     before, after = Counter(lines), Counter(theirs)
     moved = {line for line in {*lines} - {*ours} if after[line] <= before[line]}
@@ -79,7 +78,10 @@ def merged(source: str, now: str, wanted: str) -> str:
         changed = [line for line in changed if line in there or line not in moved]
         out += _settled(there, changed, settled)
         at = high
-    return _joined([*out, *lines[at:]])
+    out += lines[at:]
+    if out and ours and out[-1] == ours[-1]:
+        out[-1] = _LINE.findall(wanted)[-1]  # its last line may have had no end
+    return "".join(out)
 
 
 def with_blocks(source: str, now: str) -> str:
@@ -90,7 +92,7 @@ def with_blocks(source: str, now: str) -> str:
         new = _spans([_bare(line) for line in lines], begin, finish)
         if len(old) == len(new) == 1:
             lines[slice(*new[0])] = there[slice(*old[0])]
-    return _joined(lines)
+    return "".join(lines)
 
 
 def conflict(edits: Sequence[Edit]) -> tuple[Edit, Edit] | None:
@@ -107,10 +109,15 @@ def _bare(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def _joined(lines: Sequence[str]) -> str:
-    """The lines as a text; one without an end gets it unless it is the last."""
-    whole = [line if line.endswith("\n") else f"{line}\n" for line in lines[:-1]]
-    return "".join([*whole, *lines[-1:]])
+def _end(lines: Sequence[str]) -> str:
+    """How most lines of a text end."""
+    crlf = sum(line.endswith("\r\n") for line in lines)
+    return "\r\n" if crlf and 2 * crlf >= len(lines) else "\n"
+
+
+def _ended(text: str) -> str:
+    """The text with an end to its last line."""
+    return text if not text or text.endswith("\n") else text + _end(_LINE.findall(text))
 
 
 def _line(lines: list[str], edit: Edit, end: str) -> None:
