@@ -39,7 +39,8 @@ def parts(document: Document) -> tuple[Part, ...]:
     spec = specified(system, RECIPES, filesystems=disks, forwarded=forwarded)
     if contained:
         spec = container.own(spec, document.system)
-    return (Part("", driver, spec), *errands.parts(document, spec.packages))
+    installed = {name for name, package in spec.packages.items() if package.state == "installed"}
+    return (Part("", driver, spec), *errands.parts(document, installed))
 
 
 def place(host: Host, inputs: Inputs) -> Place:

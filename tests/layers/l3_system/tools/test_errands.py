@@ -181,6 +181,11 @@ def test_python_that_is_declared_is_waited_for():
     assert found.open
 
 
+def test_python_that_is_to_be_absent_does_not_come():
+    found = plan({**ROLE, "packages": [{"python3": "absent"}]}, Rehearsal(missing="python3"))
+    assert found.blockers
+
+
 def test_before_the_host_is_there_the_plan_names_the_pieces_and_is_open():
     wanted = target({"roles": ["hardening", "hardening"]})
     found = planner.plan(wanted, planner.fresh(wanted), frozenset())
