@@ -10,6 +10,8 @@ from lab.errors import ConfigError, LabError
 from lab.gitops.steps import Looked, Refused
 from lab.gitops.store import State
 
+pytestmark = pytest.mark.slow  # dozens of real pushes, each with its run
+
 BAD = {
     "unknown key": ("personas/web.yaml", "packages:", "packges:"),
     "unknown section": ("personas/web.yaml", "system:", "sytem:"),

@@ -10,6 +10,8 @@ from lab.gitops.steps import Looked
 from lab.gitops.store import State, Trial
 from lab.gitops.trials import Trials
 
+pytestmark = pytest.mark.slow  # dozens of real pushes, each with its run
+
 
 @pytest.fixture
 def trials(desk):
