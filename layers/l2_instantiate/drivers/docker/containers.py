@@ -57,8 +57,10 @@ class Found:
 
     @property
     def ending(self) -> str:
-        """How it ended the last time, in words."""
+        """How it ended, in words."""
         state = self.raw["State"]
+        if self.power != "stopped":
+            return "the engine started it again"
         code = f"exit code {state.get('ExitCode')}"
         return f"{code}, out of memory" if state.get("OOMKilled") else state.get("Error") or code
 

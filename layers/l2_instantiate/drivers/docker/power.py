@@ -19,7 +19,7 @@ from layers.l2_instantiate.spec import Inputs, Spec
 _TICK = 0.05
 _SLOW_TICK = 0.3
 _LINES = 20
-_NOT_MODIFIED = 304
+_AGAIN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,13 @@ class Power:
         """Return once a login works. Raises DriverError where the container ends before."""
         place, began, why = self._place, time.monotonic(), ""
         limit = self._target.spec.boot_deadline or self._patience.boot
-        record, restarts = place.require(), None
+        record, restarts = place.require(), -1
         while True:
             place.workspace.check()
             found = containers.find(place.engine, place.name, self._host)
-            restarts = found.restarts if found and restarts is None else restarts
-            if found is None or not found.is_up or found.restarts != restarts:
+            if found is not None and restarts < 0:
+                restarts = found.restarts
+            if found is None or not _goes_on(found, restarts):
                 raise self._ended(found)
             if network.speaks_ssh(record.port):
                 self._target.report("logging in")
@@ -136,3 +137,8 @@ class Power:
             "again",
             lines=self._last_lines(),
         )
+
+
+def _goes_on(found: Found, restarts: int) -> bool:
+    """One that ended is started again by the engine: once may be bad luck."""
+    return (found.is_up or found.is_failing) and found.restarts - restarts <= _AGAIN
