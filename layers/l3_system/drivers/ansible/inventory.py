@@ -120,8 +120,8 @@ def secrets_of(errand: AnsibleErrand, host: Host, to: Endpoint) -> dict[str, Sec
 
 def secrets_document(revealed: Mapping[str, str]) -> str:
     """YAML that sets them as they are: what looks like a template in one is no template."""
-    pairs = (f"{_yaml(name)}: !unsafe {_yaml(value)}" for name, value in revealed.items())
-    return f"{SECRETS}: {{{', '.join(pairs)}}}\n"
+    pairs = (f"? {_yaml(name)} : !unsafe {_yaml(value)}" for name, value in revealed.items())
+    return f"{SECRETS}: {{{', '.join(pairs)}}}\n"  # with ?, a key may have any length
 
 
 def _yaml(text: str) -> str:
