@@ -135,6 +135,9 @@ def _host_line(line: str, group: str, where: str, inventory: _Inventory) -> None
     except ValueError as error:
         inventory.told.append(f"{where}: left out, {error}")
         return
+    if not name:
+        inventory.told.append(f"{where}: left out, a host without a name")
+        return
     values = {}
     for word in words:
         key, equals, value = word.partition("=")

@@ -45,7 +45,7 @@ systems = st.fixed_dictionaries(
             st.sampled_from(["vm.swappiness", "net.ipv4.ip_forward"]), st.integers(0, 1)
         ),
         "services": st.dictionaries(
-            st.sampled_from(["cron", "ssh"]), st.sampled_from(["running", "stopped"])
+            st.sampled_from(["cron", "exim4"]), st.sampled_from(["running", "stopped"])
         ),
     },
 )
