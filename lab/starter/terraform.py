@@ -63,7 +63,7 @@ def _bpg(values: dict[str, Any], resource: dict[str, Any], _: dict[str, Any]) ->
     return Found(
         name=str(name),
         address=None if address in {None, "", "dhcp"} else str(address),
-        tags=tuple(str(t) for t in values.get("tags") or ()),
+        tags=tuple(str(t) for t in _listed(values.get("tags"))),
         cpu=cores * sockets if cores else None,
         memory=_whole(memory.get("dedicated")),
         disks=_disks(values.get("disk"), lambda d: _whole(d.get("size"))),
@@ -120,6 +120,11 @@ def _first(value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         value = value[0] if value else {}
     return value if isinstance(value, dict) else {}
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list as it is; anything else is none."""
+    return value if isinstance(value, list) else []
 
 
 def _whole(value: Any) -> int | None:

@@ -323,8 +323,9 @@ def test_the_host_goes_on_when_the_connection_breaks_half_way(runner):
         endpoint = reach.endpoint(runner.target(system))
         pool.to(endpoint)._sessions[True]._process.kill()
 
+    cuts = iter([threading.Timer(1, cut)])  # once, the later runs go through
     runner.report = lambda doing: (
-        threading.Timer(1, cut).start() if doing.startswith("tries") else None
+        next(cuts, threading.Timer(0, int)).start() if doing.startswith("tries") else None
     )
     runner.converge(system)
     assert runner.done == ["service wg-quick@slow.service"]
