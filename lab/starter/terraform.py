@@ -89,7 +89,7 @@ def _telmate(values: dict[str, Any], resource: dict[str, Any], _: dict[str, Any]
 
 def _libvirt(values: dict[str, Any], resource: dict[str, Any], volumes: dict[str, Any]) -> Found:
     """``libvirt_domain`` of the provider dmacvicar/libvirt; sizes stand in its volumes."""
-    addresses = _first(values.get("network_interface")).get("addresses") or [None]
+    addresses = _listed(_first(values.get("network_interface")).get("addresses"))
 
     def size(disk: dict[str, Any]) -> int | None:
         known = _whole(volumes.get(str(disk.get("volume_id"))))
@@ -97,7 +97,7 @@ def _libvirt(values: dict[str, Any], resource: dict[str, Any], volumes: dict[str
 
     return Found(
         name=str(values.get("name") or resource["name"]),
-        address=addresses[0],
+        address=str(addresses[0]) if addresses else None,
         cpu=_whole(values.get("vcpu")),
         memory=_whole(values.get("memory")),
         disks=_disks(values.get("disk"), size),
@@ -107,7 +107,7 @@ def _libvirt(values: dict[str, Any], resource: dict[str, Any], volumes: dict[str
 def _disks(given: Any, size: Callable[[dict[str, Any]], int | None]) -> dict[str, int]:
     """``root`` and then ``disk1``, ``disk2`` …; nothing where one of the sizes is not known."""
     disks: dict[str, int] = {}
-    for number, disk in enumerate(d for d in given or () if isinstance(d, dict)):
+    for number, disk in enumerate(d for d in _listed(given) if isinstance(d, dict)):
         gib = size(disk)
         if not gib:
             return {}

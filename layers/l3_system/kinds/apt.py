@@ -47,9 +47,11 @@ elif [ $# != 0 ]; then
   printf '%s\n' "$found"
   set -- /var/lib/dpkg/updates/[0-9]*; [ ! -e "$1" ] || echo '!'
   case $found in *'?'*)
-    if [ /var/cache/apt/srcpkgcache.bin -nt /var/lib/apt/lists ]; then
+    c=/var/cache/apt; o=-oDir::Cache::pkgcache=
+    if [ $c/srcpkgcache.bin -nt /var/lib/apt/lists ]; then
+      [ ! $c/pkgcache.bin -nt /var/lib/dpkg/status ] || o=-q  # whole: nothing is worked out anew
       mark package offers
-      LC_ALL=C apt-cache -o Dir::Cache::pkgcache= policy ${found##*\?} 2>/dev/null
+      LC_ALL=C apt-cache $o policy ${found##*\?} 2>/dev/null
     fi ;;
   esac
 fi"""

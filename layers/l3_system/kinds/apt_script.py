@@ -104,13 +104,17 @@ act() {
   return 1
 }
 attempt() { pick && decide && act; }
+holds() {
+  awk '/^Package: / { p = $2; h = 0 } /^Status: hold / { h = 1 }
+    h && /^Architecture: / { print p; print p ":" $2 }' /var/lib/dpkg/status
+}
 transaction() {
   news=; touched=" $go $fade $hold $unhold"
   for s in $wanted; do touched="$touched ${s%%=*}"; done
   if stale; then old=1; else old=; fi
   set -- /var/lib/dpkg/updates/[0-9]*; [ ! -e "$1" ] || configure || why "$said"
   set -f; held=; again=
-  for p in $(apt-mark showhold); do
+  for p in $(holds); do
     case "$touched " in *" $p "*) held="$held $p" ;; *) continue ;; esac
     case " $go $fade $unhold " in *" $p "*) ;; *) again="$again $p" ;; esac
   done
