@@ -104,7 +104,8 @@ def fleet(count: int):
         write_tools(made)
         yield made
     finally:
-        made.run([LAB, "-C", str(lab), "destroy", "--all", "--yes", "--no-input"], ok=range(256))
+        typed = [word for name in names for word in ("--confirm", name)]
+        made.run([LAB, "-C", str(lab), "destroy", "--all", "--yes", "--no-input", *typed])
         shutil.rmtree(folder, ignore_errors=True)
 
 
