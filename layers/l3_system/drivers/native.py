@@ -128,8 +128,8 @@ class NativeDriver:
         guarded = [i for i, change in enumerate(changes) if change.guarded]
         first, last = (guarded[0], guarded[-1] + 1) if guarded else (len(changes), len(changes))
         self._plainly(target, everything, changes[:first], started, done)
-        if guarded:
-            self._guarded(target, everything, changes[first:last], started, done)
+        for trial in _trials(changes[first:last]):
+            self._guarded(target, everything, trial, started, done)
         self._plainly(target, everything, changes[last:], started, done)
 
     def _guarded(
@@ -247,6 +247,17 @@ class NativeDriver:
 
 def _kind_of(change: Change) -> str:
     return change.what.split(" ", 1)[0]
+
+
+def _trials(changes: Sequence[Change]) -> list[list[Change]]:
+    """One, or more where a change starts from what another one leaves at its path."""
+    trials: list[list[Change]] = [[]] if changes else []
+    for change in changes:
+        before = {name_of(c) for c in trials[-1]}
+        if isinstance(_BY_NAME[_kind_of(change)], LooksAgain) and name_of(change) in before:
+            trials.append([])
+        trials[-1].append(change)
+    return trials
 
 
 def _together(steps: Sequence[Step]) -> Step:

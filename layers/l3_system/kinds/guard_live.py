@@ -28,7 +28,9 @@ _LIVE = {
     if systemctl -q is-active $u.socket; then
       # a socket is not opened anew while its service runs; sessions outlive both
       systemctl daemon-reload; systemctl stop $u.service; systemctl restart $u.socket; break
-    elif systemctl -q is-active $u.service; then systemctl restart $u.service; break
+    elif systemctl -q is-active $u.service; then
+      systemctl reset-failed $u.service  # its limit of starts counts several changes in a row
+      systemctl restart $u.service; break
     fi
   done
 elif [ -s /run/sshd.pid ]; then kill -HUP "$(cat /run/sshd.pid)"; sleep 1

@@ -376,3 +376,16 @@ def test_a_line_of_sshd_is_tried_under_the_guard_and_goes_again(machine):
     assert machine.run("sshd -T | grep -i clientaliveinterval") == "clientaliveinterval 77"
     machine.converge({})
     assert bytes_of(machine, "/etc/ssh/sshd_config") == before
+
+
+def test_from_a_whole_file_to_a_line_of_it_under_the_guard(machine):
+    path = "/etc/ssh/sshd_config"
+    before = bytes_of(machine, path)
+    machine.converge({"files": {path: {"content": before.decode() + "# ours\n"}}})
+    assert machine.converge({"lines": {path: {"one": "# a line"}}}) == [
+        f"~ file {path}",
+        f"~ edit {path}",
+    ]
+    assert bytes_of(machine, path) == before + b"# a line\n"
+    machine.converge({})
+    assert bytes_of(machine, path) == before
