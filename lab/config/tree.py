@@ -22,7 +22,7 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_VALUES = 2_000_000
 MAX_DEPTH = 64
 MAX_SCALAR = 1024 * 1024
-_LONGEST_INT = 20
+_LONGEST_INT = 1000  # characters; what is longer is text
 _INT = re.compile(r"^[-+]?(0|[1-9][0-9]*)$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?)$")
 _LEADING_ZERO = re.compile(r"^[-+]?0[0-9]+$")
@@ -319,7 +319,7 @@ class _Builder:
                 return text == "true"
             if _INT.match(text) and len(text) < _LONGEST_INT:
                 return int(text)
-            if _FLOAT.match(text) and not _LEADING_ZERO.match(text):
+            if _FLOAT.match(text) and not _LEADING_ZERO.match(text) and not _INT.match(text):
                 return float(text)
         placed = PlacedText(text)
         placed.place = place
