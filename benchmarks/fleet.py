@@ -130,9 +130,14 @@ def prepare(fleet: Fleet) -> None:
     fetch = f"sudo apt-get -q update && sudo apt-get -q -y -d install {' '.join(PACKAGES)}"
     subprocess.run(ssh(fleet, first, fetch), check=True, capture_output=True)
     pack = "sudo tar -C / -cf - var/lib/apt/lists var/cache/apt"
-    archive = subprocess.run(ssh(fleet, first, pack), check=True, capture_output=True).stdout
+    # by way of a file: a child's peak memory begins with that of the process that started it
+    archive = fleet.folder / "apt.tar"
+    with archive.open("wb") as file:
+        subprocess.run(ssh(fleet, first, pack), check=True, stdout=file)
     for name in others:
-        subprocess.run(ssh(fleet, name, "sudo tar -C / -xf -"), check=True, input=archive)
+        with archive.open("rb") as file:
+            subprocess.run(ssh(fleet, name, "sudo tar -C / -xf -"), check=True, stdin=file)
+    archive.unlink()
 
 
 def write_tools(fleet: Fleet) -> None:
