@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,6 +26,7 @@ from lab.errors import LabError, Locked
 from lab.events import to_json
 from lab.masking import mask
 from lab.model.outcome import PartReport
+from lab.model.recovered import CaptureRecord, DrillRecord
 
 VERSION = 1
 _SCHEMA = """
@@ -46,7 +47,14 @@ CREATE TABLE owned (host TEXT NOT NULL, layer TEXT NOT NULL, part TEXT NOT NULL,
 # Added to files of the same version when it is first needed: an older Strata overlooks it.
 _SURVEY = """CREATE TABLE IF NOT EXISTS survey (host TEXT NOT NULL, at REAL NOT NULL,
   score INTEGER NOT NULL, things INTEGER NOT NULL)"""
-_HAS_SURVEY = "SELECT 1 FROM sqlite_master WHERE type='table' AND name='survey'"
+_RECOVERY = (
+    """CREATE TABLE IF NOT EXISTS capture (host TEXT NOT NULL, data TEXT NOT NULL, at REAL NOT NULL,
+  snapshot TEXT NOT NULL, files INTEGER NOT NULL, size INTEGER NOT NULL, root TEXT NOT NULL,
+  flagged TEXT NOT NULL, verified REAL, PRIMARY KEY (host, data, snapshot))""",
+    """CREATE TABLE IF NOT EXISTS drill (host TEXT NOT NULL, at REAL NOT NULL,
+  proved INTEGER NOT NULL, rto REAL, rpo REAL, missing INTEGER NOT NULL, evidence TEXT NOT NULL)""",
+)
+_HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type='table' AND name=?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,10 +292,38 @@ class Journal:
 
     def scores(self) -> dict[str, Score]:
         """The last one of every host that was ever looked at."""
-        if not self._rows(_HAS_SURVEY):
+        if not self._rows(_HAS_TABLE, ("survey",)):
             return {}
         rows = self._rows("SELECT host,max(at),score,things FROM survey GROUP BY host")
         return {row[0]: Score(*row) for row in rows}
+
+    def keep_capture(self, record: CaptureRecord) -> None:
+        """Record a capture, or what has become known of it since."""
+        self._write(_RECOVERY[0], ())
+        self._write("INSERT OR REPLACE INTO capture VALUES (?,?,?,?,?,?,?,?,?)", astuple(record))
+
+    def forget_capture(self, host: str, snapshot: str) -> None:
+        """The repository no longer holds it."""
+        if self._rows(_HAS_TABLE, ("capture",)):
+            self._write("DELETE FROM capture WHERE host=? AND snapshot=?", (host, snapshot))
+
+    def captures(self) -> list[CaptureRecord]:
+        """All that are known, the newest first."""
+        if not self._rows(_HAS_TABLE, ("capture",)):
+            return []
+        return [CaptureRecord(*row) for row in self._rows("SELECT * FROM capture ORDER BY at DESC")]
+
+    def keep_drill(self, record: DrillRecord) -> None:
+        """Record how a drill ended."""
+        self._write(_RECOVERY[1], ())
+        self._write("INSERT INTO drill VALUES (?,?,?,?,?,?,?)", astuple(record))
+
+    def drills(self) -> list[DrillRecord]:
+        """All of them, the newest first."""
+        if not self._rows(_HAS_TABLE, ("drill",)):
+            return []
+        rows = self._rows("SELECT * FROM drill ORDER BY at DESC, rowid DESC")
+        return [DrillRecord(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
 
     def runs(self, limit: int) -> list[RunRecord]:
         """The newest runs first."""

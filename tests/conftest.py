@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from lab import masking
+
 # Machines that run tests are noisy; what must be quick is measured in benchmarks/.
 settings.register_profile("strata", deadline=None)
 settings.load_profile("strata")
@@ -29,6 +31,13 @@ def _private_folders(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(base / "run"))
     for name in ("NO_COLOR", "STRATA_FAULT", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_hidden_from_the_next_test():
+    """What one test decrypted is hidden in its own output only."""
+    yield
+    masking.forget()
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from lab.errors import LabError, Locked
 from lab.journal import Journal, Owned, locked
 from lab.model.outcome import Outcome, PartReport
+from lab.model.recovered import CaptureRecord, DrillRecord
 
 THING = Owned("a", "l2", "", "qemu", "web", "box", "{}")
 
@@ -142,3 +144,20 @@ def test_a_journal_from_before_there_were_scores_is_read_and_added_to(tmp_path):
 def test_no_journal_has_no_scores_and_asking_makes_none(tmp_path):
     assert Journal(tmp_path / "state").scores() == {}
     assert not (tmp_path / "state").exists()
+
+
+def test_captures_and_drills_are_kept_newest_first(tmp_path):
+    journal = Journal(tmp_path)
+    assert (journal.captures(), journal.drills()) == ([], [])
+    old = CaptureRecord("a", "start", 10.0, "s1", 3, 99, "root")
+    new = CaptureRecord("a", "start", 20.0, "s2", 0, 0, "none", flagged="empty")
+    for record in (new, old, replace(old, verified=30.0)):
+        journal.keep_capture(record)
+    drill = DrillRecord("a", 40.0, proved=True, rto=61.5, rpo=None, missing=2)
+    journal.keep_drill(drill)
+    journal.forget_capture("b", "s2")
+    again = Journal(tmp_path)
+    assert again.captures() == [new, replace(old, verified=30.0)]
+    assert again.drills() == [drill]
+    again.forget_capture("a", "s2")
+    assert [c.snapshot for c in again.captures()] == ["s1"]

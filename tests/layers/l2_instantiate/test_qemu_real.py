@@ -79,7 +79,7 @@ class Real:
             from layers.l2_instantiate import planner
             from layers.l2_instantiate.drivers.qemu import QemuDriver
             from layers.l2_instantiate.network import pick_port
-from layers.l2_instantiate.spec import Inputs, Spec
+            from layers.l2_instantiate.spec import Inputs, Spec
             paths, name, spec, inputs = json.loads(sys.argv[1])
             driver = QemuDriver(Workspace("demo", *map(Path, paths)))
             host = Host(name, "web", "box")
