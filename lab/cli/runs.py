@@ -18,8 +18,9 @@ from lab.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from lab.cli import comparing, verbs
+    from lab.cli import ahead, comparing, verbs
 else:
+    ahead = Lazy("lab.cli.ahead")
     comparing = Lazy("lab.cli.comparing")
     verbs = Lazy("lab.cli.verbs")
 
@@ -87,7 +88,8 @@ def plan(
         if out is not None:
             raise click.UsageError("--against is for reading; --out keeps a plan of hosts.")
         return comparing.plan(settings, scope, against, jobs, adopt=adopt)
-    return verbs.plan(settings, scope, jobs, out, adopt=adopt)
+    with ahead.begun(settings.root, f"look{scope.words}"):
+        return verbs.plan(settings, scope, jobs, out, adopt=adopt)
 
 
 @click.command(cls=Documented)
@@ -113,7 +115,8 @@ def verify(
       lab verify --quiet || mail -s "the lab drifted" me
     """
     scope = scope_of(words, through=through, only=only_this_layer)
-    return verbs.verify(settings, scope, jobs)
+    with ahead.begun(settings.root, f"look{scope.words}"):
+        return verbs.verify(settings, scope, jobs)
 
 
 @click.command(cls=Documented)
@@ -163,10 +166,11 @@ def converge(
     if saved and words:
         raise click.UsageError("--plan FILE says already which hosts and layers it is about.")
     scope = scope_of(words, through=through, only=only_this_layer)
-    answers = verbs.Answers(yes, no_input, allow_destroy, frozenset(confirm))
-    if saved:
-        return verbs.apply(settings, saved, answers, jobs)
-    return verbs.converge(settings, scope, answers, adopt=adopt, jobs=jobs)
+    with ahead.begun(settings.root, f"converge{scope.words}"):
+        answers = verbs.Answers(yes, no_input, allow_destroy, frozenset(confirm))
+        if saved:
+            return verbs.apply(settings, saved, answers, jobs)
+        return verbs.converge(settings, scope, answers, adopt=adopt, jobs=jobs)
 
 
 @click.command(cls=Documented)

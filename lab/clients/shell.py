@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from lab.clients import shell_ahead
 from lab.clients.shell_session import Command, OverdueError, Session, SessionEndedError
 from lab.clients.shell_ssh import (
     Endpoint,
     command_line,
     explain,
     known_hosts,
+    known_line,
     write_known_hosts,
 )
 from lab.errors import (
@@ -129,6 +131,11 @@ class Shell:
             raise self._failed(reply, doing, hint)
         return reply
 
+    def hang_up(self) -> None:
+        """Let the sessions end by themselves; :meth:`close` waits for them."""
+        for session in list(self._sessions.values()):
+            session.hang_up()
+
     def close(self) -> None:
         """End the sessions. May be called twice."""
         for root in list(self._sessions):
@@ -187,10 +194,20 @@ class Shell:
         if self._known is not None:
             write_known_hosts(self.endpoint, self._known)
         argv = command_line(self.endpoint, self._known, root=root, anew=self._anew)
-        secret = self.endpoint.sudo_password
-        session = Session(argv, secret.reveal() if root and secret is not None else None)
+        secret = self.endpoint.sudo_password if root else None
+        session = self._ahead(argv) if secret is None else None
+        if session is None:
+            session = Session(argv, secret.reveal() if secret is not None else None)
         self._sessions[root] = session
         return session
+
+    def _ahead(self, argv: list[str]) -> Session | None:
+        """One that was opened while the program was loading; a new connection never is."""
+        if self._anew or self.endpoint.kind != "ssh":
+            return None
+        line = known_line(self.endpoint) if self._known is not None else ""
+        shell_ahead.note(argv, self._known, line)
+        return shell_ahead.take(argv)
 
     def _drop(self, root: bool) -> None:  # noqa: FBT001
         session = self._sessions.pop(root, None)
@@ -242,6 +259,8 @@ class Shells:
         with self._lock:
             shells = list(self._shells.values())
             self._shells.clear()
+        for shell in shells:  # all at once, as each takes its time
+            shell.hang_up()
         for shell in shells:
             with contextlib.suppress(OSError):
                 shell.close()

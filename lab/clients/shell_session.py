@@ -228,18 +228,27 @@ class Session:
         if sent != command.size:
             raise ValueError(f"stdin gave {sent} bytes where {command.size} were announced")
 
-    def end(self) -> None:
-        """End the process and its children here. May be called twice."""
+    def hang_up(self) -> None:
+        """Ask the process and its children here to end; :meth:`end` waits for it."""
         process = self._process
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            if process.poll() is not None:
-                return
+        self._signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """End the process and its children here. May be called twice."""
+        self.hang_up()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE)
+            return
+        self._signal(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE)
+
+    def _signal(self, sign: signal.Signals) -> None:
+        if self._process.poll() is None:
             # a group that became root through sudo is not ours to signal: the closed pipes end it
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, sign)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE)
+                os.killpg(self._process.pid, sign)

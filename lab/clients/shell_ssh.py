@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.clients import shell_container, shell_root
+from lab.clients import shell_ahead, shell_container, shell_root
 from lab.model.secret import Secret
 
 _CONNECT_TIMEOUT = 30  # an emulated guest under load needs seconds for the key exchange
@@ -75,10 +75,12 @@ def known_hosts(endpoint: Endpoint, runtime: Path, *, anew: bool = False) -> Pat
 
 def write_known_hosts(endpoint: Endpoint, path: Path) -> None:
     """Write that file, readable by this user only."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{_alias(endpoint)} {endpoint.host_key}\n")
+    shell_ahead.write_private(path, known_line(endpoint))
+
+
+def known_line(endpoint: Endpoint) -> str:
+    """What stands in it."""
+    return f"{_alias(endpoint)} {endpoint.host_key}\n"
 
 
 def command_line(

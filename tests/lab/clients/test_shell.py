@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -20,53 +17,6 @@ from lab.clients.shell_ssh import command_line
 from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
 
 LOCAL = Endpoint("here", kind="local")
-
-
-def _keygen(path: Path) -> str:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    return " ".join(path.with_suffix(".pub").read_text().split()[:2])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory) -> Iterator[Endpoint]:
-    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.skip("sshd is not installed")
-    folder = tmp_path_factory.mktemp("sshd")
-    host_key = _keygen(folder / "host")
-    (folder / "authorized_keys").write_text(_keygen(folder / "me") + "\n")
-    port = _free_port()
-    (folder / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
-        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
-        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-    )
-    argv = [program, "-D", "-e", "-f", str(folder / "config")]
-    if os.geteuid() == 0:  # as root it wants /run/sshd: a private one, this machine stays as it is
-        script = 'mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec "$@"'
-        argv = ["unshare", "--mount", "sh", "-c", script, "sh", *argv]
-    server = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    assert server.stderr is not None
-    for line in server.stderr:
-        if b"listening on 127.0.0.1" in line:
-            break
-    else:
-        pytest.skip("sshd does not start here")
-    threading.Thread(target=server.stderr.read, daemon=True).start()
-    yield Endpoint("web1", "ssh", "127.0.0.1", port, getpass.getuser(), host_key, f"{folder}/me")
-    server.terminate()
-    server.wait(10)
-    server.stderr.close()
 
 
 @pytest.fixture
@@ -225,8 +175,8 @@ def test_the_known_key_is_private_and_goes_at_the_end(pool, sshd, tmp_path):
     assert known.stat().st_mode & 0o777 == 0o600
 
 
-def test_another_host_key_is_refused(pool, sshd, tmp_path):
-    other = replace(sshd, host_key=_keygen(tmp_path / "other"))
+def test_another_host_key_is_refused(pool, sshd, tmp_path, keygen):
+    other = replace(sshd, host_key=keygen(tmp_path / "other"))
     with pytest.raises(TransportError, match="host key") as caught:
         pool.to(other).run("true", doing="look at it")
     assert "lab plan l2 host=web1" in caught.value.hint
@@ -237,15 +187,15 @@ def test_an_unknown_host_is_refused_without_a_recorded_key(pool, sshd):
         pool.to(replace(sshd, host_key=None)).run("true", doing="look at it")
 
 
-def test_a_key_that_is_not_let_in(pool, sshd, tmp_path):
-    _keygen(tmp_path / "stranger")
+def test_a_key_that_is_not_let_in(pool, sshd, tmp_path, keygen):
+    keygen(tmp_path / "stranger")
     endpoint = replace(sshd, identity_file=str(tmp_path / "stranger"))
     with pytest.raises(TransportError, match=r"does not let .* in with the keys"):
         pool.to(endpoint).run("true", doing="look at it")
 
 
-def test_nobody_listens(pool, sshd):
-    endpoint = replace(sshd, port=_free_port())
+def test_nobody_listens(pool, sshd, free_port):
+    endpoint = replace(sshd, port=free_port)
     with pytest.raises(TransportError) as caught:
         pool.to(endpoint).run("true", doing="look at it")
     assert caught.value.message == (
