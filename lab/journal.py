@@ -29,6 +29,8 @@ from lab.model.outcome import PartReport
 from lab.model.recovered import CaptureRecord, DrillRecord
 
 VERSION = 1
+_SOON = 1.0
+"""Seconds: no more of the history of changes than this is lost when the power goes."""
 _SCHEMA = """
 CREATE TABLE run (id TEXT PRIMARY KEY, verb TEXT NOT NULL, started REAL NOT NULL, ended REAL,
   exit_code INTEGER, who TEXT NOT NULL, git_commit TEXT, hosts TEXT NOT NULL, pid INTEGER NOT NULL);
@@ -148,6 +150,7 @@ class Journal:
         self._path = folder / "journal.db"
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        self._flushed = float("-inf")
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
@@ -198,15 +201,22 @@ class Journal:
         db.execute("PRAGMA synchronous=FULL")
         return db
 
-    def _write(self, sql: str, values: Iterable[Any]) -> int:
+    def _write(self, sql: str, values: Iterable[Any], *, at_once: bool = True) -> int:
+        """One row. It survives this process's end always, and a power cut: at once, or soon."""
         with self._lock:
             try:
-                return self._writer().execute(sql, tuple(values)).lastrowid or 0
+                db = self._writer()
+                flushes = at_once or time.monotonic() - self._flushed > _SOON
+                db.execute(f"PRAGMA synchronous={'FULL' if flushes else 'NORMAL'}")
+                number = db.execute(sql, tuple(values)).lastrowid or 0
             except sqlite3.Error as error:
                 raise LabError(
                     f"Unable to write the journal {self._path}: {error}.",
                     hint="make room or mend the disk, then the same command again",
                 ) from error
+            if flushes:
+                self._flushed = time.monotonic()
+            return number
 
     def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
         with self._lock:
@@ -229,11 +239,14 @@ class Journal:
         return self._write(
             "INSERT INTO change (run,host,layer,part,action,what,started) VALUES (?,?,?,?,?,?,?)",
             (run, *key, action, mask(what), time.time()),
+            at_once=False,
         )
 
     def end_change(self, number: int, *, ok: bool) -> None:
         """Record how it ended."""
-        self._write("UPDATE change SET ended=?, ok=? WHERE id=?", (time.time(), ok, number))
+        self._write(
+            "UPDATE change SET ended=?, ok=? WHERE id=?", (time.time(), ok, number), at_once=False
+        )
 
     def end_part(self, run: str, report: PartReport, spec: str) -> None:
         """Record how a part of a host ended; ``spec`` is the digest of what was declared."""

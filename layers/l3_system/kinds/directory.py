@@ -81,7 +81,12 @@ def prune(name: str, view: View) -> Change:
 
 def steps(changes: Sequence[Change], wanted: Mapping[str, Wanted]) -> list[Step]:
     """One a directory."""
-    return [Step((change,), _script(change, wanted.get(name_of(change)))) for change in changes]
+    return [_step(change, wanted.get(name_of(change))) for change in changes]
+
+
+def _step(change: Change, wanted: Wanted | None) -> Step:
+    makes = ((change.what, name_of(change)),) if change.action is Action.CREATE else ()
+    return Step((change,), _script(change, wanted), makes=makes)
 
 
 def _script(change: Change, wanted: Wanted | None) -> str:
@@ -96,6 +101,7 @@ def _script(change: Change, wanted: Wanted | None) -> str:
     mode, owner, group = (str(wanted.fields[f]) for f in ("mode", "owner", "group"))
     return (
         f"if [ -d {path} ]; then own {thing} \"found $(stat -c '%a %U %G' {path})\"\n"
-        f"else own {thing} made; mkdir -p {path}; fi\n"
-        f"chown {quote(f'{owner}:{group}')} {path}; chmod {mode} {path}"
+        f"  chmod {mode} {path}\n"
+        f"else own {thing} made; mkdir -p -m {mode} {path}; fi\n"
+        f"chown {quote(f'{owner}:{group}')} {path}"
     )

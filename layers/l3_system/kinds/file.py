@@ -164,13 +164,15 @@ def _step(change: Change, wanted: Wanted | None) -> Step:
         return Step((change,), f"{keep}\nchown {account} {path}; chmod {mode} {path}")
     lines = [
         f"beside {path}",
-        f'( umask 077; set -C; take "$new" {len(wanted.content)} )',
+        f'umask 077; set -C; take "$new" {len(wanted.content)}; set +C; umask 022',
         f'chown {account} "$new"; chmod {mode} "$new"',
         *([_checked(name_of(change), wanted.check)] if wanted.check else []),
         keep,
         f"place {path} {account} {mode}",
     ]
-    return Step((change,), "\n".join(lines), wanted.content)
+    # a check may refuse it: then nothing of it ever was ours
+    makes = () if wanted.check else ((change.what, name_of(change)),)
+    return Step((change,), "\n".join(lines), wanted.content, makes=makes)
 
 
 def _checked(path: str, command: str) -> str:

@@ -60,7 +60,12 @@ def prune(name: str, view: View) -> Change:
 
 def steps(changes: Sequence[Change], wanted: Mapping[str, Wanted]) -> list[Step]:
     """One a group."""
-    return [Step((change,), _script(change, wanted)) for change in changes]
+    return [_step(change, wanted) for change in changes]
+
+
+def _step(change: Change, wanted: Mapping[str, Wanted]) -> Step:
+    makes = ((change.what, ""),) if change.action is Action.CREATE else ()
+    return Step((change,), _script(change, wanted), makes=makes)
 
 
 def _script(change: Change, wanted: Mapping[str, Wanted]) -> str:
@@ -73,4 +78,4 @@ def _script(change: Change, wanted: Mapping[str, Wanted]) -> str:
     if change.action is Action.UPDATE:
         return f"groupmod {number}{name}"
     kind = "-r " if group.more.get("system") else ""
-    return f"own {thing} made\ngetent group {name} >/dev/null || groupadd {kind}{number}{name}"
+    return f"getent group {name} >/dev/null || groupadd {kind}{number}{name}"

@@ -84,7 +84,8 @@ class Step:
     """A piece of shell that carries out some changes, and what it reads.
 
     ``ready`` is shell that prints who is in the way (a lock's holder), and nothing when the step
-    may go.
+    may go. ``makes`` names things that it makes, and where: the ledger has them before the first
+    step starts, unless something is at that path already (``""``: whatever is there).
     """
 
     changes: tuple[Change, ...]
@@ -92,6 +93,7 @@ class Step:
     stdin: bytes = b""
     deadline: float = 120.0
     ready: str = ""
+    makes: tuple[tuple[str, str], ...] = ()
 
 
 class Kind(Protocol):

@@ -162,7 +162,8 @@ def steps(changes: Sequence[Change], wanted: Mapping[str, Wanted]) -> list[Step]
         return [Step(tuple(changes), _disowned(gone) or ":")]
     own = "".join(_recorded(c, wanted) for c in changes if name_of(c) in wanted)
     script = f"{own}{_FAMILY.carry_out(work)}\n{_disowned(gone)}"
-    return [Step(tuple(changes), script, deadline=_DEADLINE, ready=_FAMILY.READY)]
+    makes = tuple((c.what, "") for c in changes if c.action is Action.CREATE)
+    return [Step(tuple(changes), script, deadline=_DEADLINE, ready=_FAMILY.READY, makes=makes)]
 
 
 def _disowned(changes: Sequence[Change]) -> str:
@@ -193,11 +194,9 @@ def _work(changes: Sequence[Change], wanted: Mapping[str, Wanted]) -> Work:
 
 
 def _recorded(change: Change, wanted: Mapping[str, Wanted]) -> str:
-    """The line of the ledger, before the thing is made; finishing and removing leave none."""
+    """What the ledger is told of a package that is there; finishing and removing leave nothing."""
     name, diffs = name_of(change), {d.field: d for d in change.fields}
-    if change.action is Action.CREATE:
-        return f"own {quote(change.what)} made\n"
-    if change.action is Action.DELETE or not {"version", "hold"} & set(diffs):
+    if change.action is not Action.UPDATE or not {"version", "hold"} & set(diffs):
         return ""
     held = diffs["hold"].before if "hold" in diffs else wanted[name].fields.get("hold")
     return f"own {quote(change.what)} {quote('found held' if held else 'found')}\n"

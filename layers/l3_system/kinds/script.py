@@ -8,6 +8,7 @@ line of a thing counts.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from layers.l3_system.kinds.kind import Section, Step
@@ -40,15 +41,36 @@ done
 # place PATH [OWNER MODE]: `$new` takes its place; a file that is a mount (in containers) is filled.
 # verified FILE NAME [TIME…]: would systemd take it as that unit's file, or as that drop-in?
 # keep THING PATH, restore PATH: what was there before us. fstab WHERE LINE [COLUMN of WHERE].
-_APPLY = """record() {
+# intend STEP THING PATH: for all steps in one go, as each flush of the ledger takes its time;
+# `unreached STEP` takes back what later steps would have made. `$ours` is what was ours at the
+# start; what a step owned since is looked up in the ledger.
+_APPLY = """reread() {
+  ours=$nl$([ ! -s $lib/owned ] || awk -F '\\t' '$1 == "+" { l[$2] = 1 } $1 == "-" { delete l[$2] }
+    END { for (t in l) print t }' $lib/owned)$nl
+}
+record() {
   [ -d $lib ] || mkdir -p -m 700 $lib
   printf '\\n%s\\t%s\\t%s\\n' "$@" >>$lib/owned
 }
 own() {
+  case $ours in *"$nl$1$nl"*) return 0 ;; esac
   [ -z "$(how "$1")" ] || return 0
-  record + "$1" "$2"; sync $lib/owned 2>/dev/null || sync
+  record + "$1" "$2"; flush
 }
+flush() { sync $lib/owned 2>/dev/null || sync; }
 disown() { record - "$1" ''; }
+intend() {
+  case $ours in *"$nl$2$nl"*) return 0 ;; esac
+  if [ -n "$3" ] && { [ -e "$3" ] || [ -L "$3" ]; }; then return 0; fi
+  record + "$2" made || exit 1; ours=$ours$2$nl; intended=$intended$1:$2$nl
+}
+unreached() {
+  while IFS=: read -r step thing; do
+    [ "${step:-0}" -le "$1" ] || record - "$thing" ''
+  done <<EOT
+$intended
+EOT
+}
 how() {
   [ -r $lib/owned ] || return 0
   last=; while IFS="$tab" read -r sign thing note; do
@@ -58,7 +80,7 @@ how() {
 }
 take() {
   if [ "$2" = 0 ]; then : >"$1"; return; fi
-  said=$( { dd bs="$2" count=1 iflag=fullblock >"$1"; } 2>&1 ) || {
+  said=$( { exec dd bs="$2" count=1 iflag=fullblock >"$1"; } 2>&1 ) || {
     said=$(printf '%s\\n' "$said" | grep -v -e ' records ' -e ' copied' | tail -n 1)
     echo "cannot write ${1%.strata-new}: ${said##*: }"; return 1; }
   case $said in *'1+0 records in'*) return ;; esac
@@ -69,10 +91,11 @@ beside() {
   while [ -n "$d" ] && [ ! -d "$d" ]; do top=$d; d=${d%/*}; done
   trap 'rm -rf "$new"; d=${new%/*}; while [ -n "$top" ] && rmdir "$d" 2>/dev/null; do
     [ "$d" != "$top" ] || break; d=${d%/*}; done' EXIT
-  mkdir -p "${1%/*}/"; rm -rf "$new"
+  [ -z "$top" ] || mkdir -p "${1%/*}/"
+  if [ -e "$new" ] || [ -L "$new" ]; then rm -rf "$new"; fi
 }
 place() {
-  if grep -qF " $1 " /proc/self/mounts && [ -f "$1" ]; then
+  if [ -f "$1" ] && grep -qF " $1 " /proc/self/mounts; then
     cat "$new" >"$1"; [ -z "$2" ] || { chown "$2" "$1"; chmod "$3" "$1"; }; rm -f "$new"
   else
     if [ -d "$1" ]; then [ ! -L "$1" ] || rm -f "$1"; fi
@@ -82,6 +105,7 @@ place() {
   trap - EXIT
 }
 keep() {
+  case $ours in *"$nl$1$nl"*) return 0 ;; esac
   [ -z "$(how "$1")" ] || return 0
   old=$lib/originals$2
   if [ -e "$2" ] || [ -L "$2" ]; then
@@ -136,12 +160,19 @@ def probing(nonce: str, fragments: Sequence[str]) -> str:
 
 def applying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:
     """One script of all steps and what it reads; it stops at the first that fails."""
-    pieces = [f"nonce={nonce}\n{_COMMON}{_APPLY}"]
+    pieces = [f"nonce={nonce}\n{_COMMON}{_APPLY}reread; intended=$nl\n"]
+    made = [(i, thing, path) for i, step in enumerate(steps) for thing, path in step.makes]
+    pieces += [f"intend {i} {shlex.quote(t)} {shlex.quote(p)}\n" for i, t, p in made]
+    if made:
+        pieces.append('[ "$intended" = "$nl" ] || flush\n')
     for index, step in enumerate(steps):
         # not in a condition: there the shell would ignore -e
         pieces.append(
-            f"( set -e\n{step.script}\n) >&2\nr=$?; [ $r = 0 ] || exit $r; mark done {index}\n"
+            f"( set -e\n{step.script}\n) >&2\n"
+            f"r=$?; [ $r = 0 ] || {{ unreached {index}; exit $r; }}; mark done {index}\n"
         )
+        if "disown" in step.script and index + 1 < len(steps):
+            pieces.append("reread\n")
     pieces.append(_COMPACT)
     return "".join(pieces), b"".join(step.stdin for step in steps)
 

@@ -71,7 +71,16 @@ def _filled(script: str, **words: str) -> str:
 
 def step(change: Change, wanted: Wanted | None) -> Step:
     """One change of one user."""
-    return Step((change,), _script(change, wanted))
+    return Step((change,), _script(change, wanted), makes=tuple((t, "") for t in _made(change)))
+
+
+def _made(change: Change) -> list[str]:
+    """What a new user is and gets, as the ledger calls it."""
+    if change.action is not Action.CREATE:
+        return []
+    name, diffs = name_of(change), {d.field: d for d in change.fields}
+    groups = _lines(diffs["groups"].after) if "groups" in diffs else []
+    return [change.what, *(f"member {name} {g}" for g in sorted(set(groups)))]
 
 
 def _script(change: Change, wanted: Wanted | None) -> str:
@@ -81,7 +90,8 @@ def _script(change: Change, wanted: Wanted | None) -> str:
         return _filled(_REMOVE, HOME_GOES=home, NAME=quote(name)) + _forget_all(name)
     diffs = {d.field: d for d in change.fields}
     lines = [*_account(change, wanted or Wanted({}), diffs)]
-    lines += _membership(name, diffs.get("groups"))
+    if change.action is not Action.CREATE:
+        lines += _membership(name, diffs.get("groups"))
     lines += _password(name, diffs.get("password_hash"), wanted)
     exact = wanted is not None and bool(wanted.more.get("exact"))
     lines += _authorized(name, diffs.get("authorized_keys"), exact=exact)
@@ -106,12 +116,16 @@ def _account(change: Change, wanted: Wanted, diffs: dict[str, FieldDiff]) -> lis
         if system:
             flags.append("-r")
         homeless = system and not {"home", "authorized_keys"} & set(fields)
+        groups = ",".join(sorted(set(_lines(fields.get("groups")))))
+        if groups:
+            flags += ["-G", groups]
         lines += [
-            f"own {quote(change.what)} made",
             f"if ! getent passwd {quoted} >/dev/null; then",
             f"g=; ! getent group {quoted} >/dev/null || g='-g {name_of(change)}'",
             # '*' is no password, but unlike '!' not a locked account: keys still let it in
-            f"useradd {'-M' if homeless else '-m'} -p '*' {quote(*flags)} $g {quoted}; fi",
+            f"useradd {'-M' if homeless else '-m'} -p '*' {quote(*flags)} $g {quoted}",
+            *([f"else usermod -aG {quote(groups)} {quoted}"] if groups else []),
+            "fi",
         ]
         return lines
     lines.append(f"own {quote(change.what)} found")

@@ -7,6 +7,7 @@ from typing import Any
 from lab.model.plan import Action, Change, FieldDiff
 from layers.l3_system.kinds import apt, package
 from layers.l3_system.kinds.kind import Section, Wanted
+from layers.l3_system.kinds.script import applying
 
 INSTALLED = FieldDiff("state", None, "installed")
 ANY = Wanted({"state": "installed"})
@@ -47,9 +48,14 @@ def test_all_that_come_and_go_are_one_transaction_recorded_before_it():
         "fade": "old",
         "hold": "git",
     }
-    assert script.index("own 'package git' made") < script.index("\ntransaction\n")
     assert script.index("\ntransaction\n") < script.index("disown 'package old'")
     assert "disown 'package exim4'" in script
+
+
+def test_what_comes_is_recorded_before_it_does():
+    steps = package.steps([_create("curl"), _create("git")], {"curl": ANY, "git": ANY})
+    text, _ = applying("n", steps)
+    assert text.index("intend 0 'package git' ''") < text.index("\ntransaction\n")
 
 
 def test_what_is_finished_is_not_recorded_as_ours():
@@ -57,6 +63,8 @@ def test_what_is_finished_is_not_recorded_as_ours():
         Action.UPDATE, "package curl", (FieldDiff("state", "half-configured", "installed"),)
     )
     assert "own 'package" not in _script(half, curl=ANY)
+    (step,) = package.steps([half], {"curl": ANY})
+    assert step.makes == ()
 
 
 def test_a_foreign_package_that_is_held_is_recorded_as_it_was():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import grp
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -337,6 +338,70 @@ def test_a_record_torn_by_a_full_disk_costs_only_itself(driver, tmp_path):
         ["sh", "-c", text.replace("/var/lib/strata", str(owned.parent))], check=True, timeout=30
     )
     assert script.ledger(owned.read_text().splitlines()) == {"file /b": "", "file /c": "made"}
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """Run steps with a ledger of their own; returns the status and what is ours then."""
+    owned = tmp_path / "lib" / "owned"
+    owned.parent.mkdir()
+
+    def run(*steps, before=""):
+        owned.write_text(before)
+        text, _ = script.applying("n", steps)
+        text = text.replace("/var/lib/strata", str(owned.parent))
+        done = subprocess.run(["sh", "-c", text], capture_output=True, check=False, timeout=30)
+        return done.returncode, script.ledger(owned.read_text().splitlines())
+
+    return run
+
+
+def made(thing, where="", does=":"):
+    return Step((), does, makes=((thing, str(where)),))
+
+
+def test_what_all_steps_make_is_ours_before_the_first_begins(ledger, tmp_path):
+    look = made("file /a", does=f"cat {tmp_path}/lib/owned >{tmp_path}/seen")
+    assert ledger(look, made("file /b")) == (0, {"file /a": "made", "file /b": "made"})
+    assert "file /b" in (tmp_path / "seen").read_text()
+
+
+def test_what_is_there_already_is_not_ours_before_its_step_says_so(ledger, tmp_path):
+    there, dangling = tmp_path / "there", tmp_path / "link"
+    there.write_text("")
+    dangling.symlink_to("nowhere")
+    steps = made("file a", there), made("file b", dangling), made("file c", tmp_path / "c")
+    assert ledger(*steps) == (0, {"file c": "made"})
+
+
+def test_what_a_failure_keeps_from_being_made_is_not_ours(ledger):
+    steps = made("x 0"), made("x 1", does="false"), made("x 2"), made("x 3")
+    before = "+\tx 3\tfound me\n"
+    assert ledger(*steps, before=before) == (
+        1, {"x 0": "made", "x 1": "made", "x 3": "found me"}
+    )  # fmt: skip
+
+
+def test_what_was_ours_stays_as_it_was_recorded(ledger):
+    before = "+\tx 1\tfound 0644\n+\tx 2\tmade\n-\tx 2\t\n"
+    steps = made("x 1", does="own 'x 1' made"), made("x 2")
+    assert ledger(*steps, before=before) == (0, {"x 1": "found 0644", "x 2": "made"})
+
+
+@pytest.mark.parametrize("name", ["file /a b", "file /*", "x [a]", "x $(id)", "x 'q' \"r\" \\ `"])
+def test_any_name_is_recorded_as_it_is(ledger, name):
+    again = Step((), f"own {shlex.quote(name)} found")
+    assert ledger(made(name), again) == (0, {name: "made"})
+
+
+def test_what_one_step_took_back_another_can_own_again(ledger):
+    steps = Step((), "disown 'x 1'"), Step((), "own 'x 1' again")
+    assert ledger(*steps, before="+\tx 1\tmade\n") == (0, {"x 1": "again"})
+
+
+def test_what_one_step_owned_another_does_not_own_anew(ledger):
+    steps = Step((), "own 'x 1' found"), Step((), "own 'x 1' made")
+    assert ledger(*steps) == (0, {"x 1": "found"})
 
 
 def test_a_crash_before_the_record_is_taken_back_is_repaired(converge, tmp_path):
