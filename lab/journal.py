@@ -54,6 +54,15 @@ _RECOVERY = (
     """CREATE TABLE IF NOT EXISTS drill (host TEXT NOT NULL, at REAL NOT NULL,
   proved INTEGER NOT NULL, rto REAL, rpo REAL, missing INTEGER NOT NULL, evidence TEXT NOT NULL)""",
 )
+_LOOK = """CREATE TABLE IF NOT EXISTS look (host TEXT NOT NULL, layer TEXT NOT NULL,
+  part TEXT NOT NULL, at REAL NOT NULL, outcome TEXT NOT NULL, changes INTEGER NOT NULL,
+  spec TEXT NOT NULL, since REAL NOT NULL, PRIMARY KEY (host, layer, part))"""
+_BAD_SINCE = """SELECT p.host, p.layer, p.part, (SELECT min(f.ended) FROM part f
+  WHERE f.host=p.host AND f.layer=p.layer AND f.part=p.part AND f.ended > coalesce(
+    (SELECT max(g.ended) FROM part g WHERE g.host=p.host AND g.layer=p.layer AND g.part=p.part
+     AND g.outcome IN ('unchanged', 'changed', 'pending')), 0))
+  FROM (SELECT host, layer, part, outcome, max(ended) FROM part GROUP BY host, layer, part) p
+  WHERE p.outcome NOT IN ('unchanged', 'changed', 'pending')"""
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type='table' AND name=?"
 
 
@@ -106,6 +115,33 @@ class PartRecord:
     outcome: str
     spec: str
     ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the last ``verify`` saw of a part, and since when it has been seeing just that.
+
+    ``spec`` is the digest of what was declared then; ``changes`` counts what was to be done.
+    """
+
+    host: str
+    layer: str
+    part: str
+    at: float
+    outcome: str
+    changes: int
+    spec: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who works on a host at this moment: it holds the host's lock."""
+
+    who: str
+    pid: int
+    since: float
+    command: str
 
 
 def who() -> str:
@@ -285,6 +321,42 @@ class Journal:
         )
         return [PartRecord(*row) for row in rows]
 
+    def bad_since(self) -> dict[tuple[str, str, str], float]:
+        """For every part that ended badly last: when it first did so, without a good end since."""
+        rows = self._rows(_BAD_SINCE)
+        return {(host, layer, part): at for host, layer, part, at in rows}
+
+    def first_seen(self) -> dict[str, float]:
+        """When each host first took part in a run."""
+        return dict(self._rows("SELECT host,min(ended) FROM part GROUP BY host"))
+
+    def keep_looks(self, looks: Iterable[Look]) -> None:
+        """Record what a verify saw, all of it at once, in place of what the one before saw."""
+        self._write(_LOOK, ())
+        with self._lock:
+            try:
+                db = self._writer()
+                db.execute("BEGIN IMMEDIATE")
+                with db:
+                    db.executemany(
+                        "INSERT INTO look VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (host,layer,part)"
+                        " DO UPDATE SET at=excluded.at, changes=excluded.changes,"
+                        " spec=excluded.spec, outcome=excluded.outcome, since=CASE outcome"
+                        " WHEN excluded.outcome THEN since ELSE excluded.since END",
+                        [astuple(look) for look in looks],
+                    )
+            except sqlite3.Error as error:
+                raise LabError(
+                    f"Unable to write the journal {self._path}: {error}.",
+                    hint="make room or mend the disk, then the same command again",
+                ) from error
+
+    def looks(self) -> list[Look]:
+        """What was seen last of every part that a verify ever looked at."""
+        if not self._rows(_HAS_TABLE, ("look",)):
+            return []
+        return [Look(*row) for row in self._rows("SELECT * FROM look")]
+
     def keep_score(self, host: str, score: int, things: int) -> None:
         """Record what looking at a whole host came to."""
         self._write(_SURVEY, ())
@@ -351,6 +423,44 @@ def locked(folder: Path, hosts: Iterable[str], verb: str) -> Iterator[None]:
         for host in sorted(hosts):
             held.callback(_release, _take(folder / f"{host}.lock", host, verb))
         yield
+
+
+def holders(folder: Path) -> dict[str, Holder]:
+    """By host: who holds its lock right now. Changes nothing and stands in nobody's way.
+
+    The lock itself is asked only where a living process claims it: what a killed one left behind
+    is seen from its process, so that looking never makes a run find a lock taken.
+    """
+    found: dict[str, Holder] = {}
+    for path in sorted(folder.glob("*.lock")):
+        holder = _claimed(path)
+        if holder is not None and _held(path):
+            found[path.stem] = holder
+    return found
+
+
+def _claimed(path: Path) -> Holder | None:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        pid, since = int(said["pid"]), float(said["since"])
+        holder = Holder(str(said["who"]), pid, since, str(said["command"]))
+        os.kill(holder.pid, 0)
+    except PermissionError:
+        return holder  # alive, and another user's
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return holder
+
+
+def _held(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _release(file: TextIO) -> None:
