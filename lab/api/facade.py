@@ -39,7 +39,7 @@ from lab.errors import (
 from lab.journal import Journal, RunRecord, holders, locked
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
-from lab.model.outcome import ExitCode, Finding, Level, RunReport
+from lab.model.outcome import ExitCode, Finding, Level, Outcome, RunReport
 from lab.secrets.store import Store
 from layers import LAYERS
 
@@ -325,12 +325,14 @@ class Lab:
     def status(self) -> list[HostStatus]:
         """How every host stands, from the journal alone."""
         journal = self._journal
+        records = journal.last_parts()
+        bad = [(r.host, r.layer, r.part) for r in records if not Outcome(r.outcome).is_good]
         known = Known(
-            records=journal.last_parts(),
+            records=records,
             ledger=journal.ledger(),
             scores=journal.scores(),
             looks=journal.looks(),
-            bad_since=journal.bad_since(),
+            bad_since={key: at for key in bad if (at := journal.bad_since(*key)) is not None},
             first_seen=journal.first_seen(),
             captures=journal.captures(),
             drills=journal.drills(),

@@ -66,6 +66,7 @@ class Layout:
 def laid_out(graph: Graph, top: float, least: float) -> Layout:
     """Everything in its place, below ``top``, at least ``least`` wide."""
     cells = _cells(graph)
+    awaited = frozenset(first for first, _ in graph.order)
     ranks = sorted({rank for _, rank in cells})
     columns = {rank: _columns([c for (_, r), c in cells.items() if r == rank]) for rank in ranks}
     starts, x = {}, float(MARGIN + PAD)
@@ -81,7 +82,7 @@ def laid_out(graph: Graph, top: float, least: float) -> Layout:
         bottom = inner
         own = {rank: cells[provider, rank] for rank in ranks if (provider, rank) in cells}
         for rank, waiting in own.items():
-            placed = _stacked(waiting, starts[rank], inner, columns[rank])
+            placed = _stacked(waiting, starts[rank], inner, columns[rank], awaited)
             cards += placed
             bottom = max(bottom, *(c.y + c.height for c in placed))
         count = sum(len(c) for c in own.values())
@@ -119,12 +120,19 @@ def _columns(cells: Sequence[Sequence[Card]]) -> int:
     return max(1, round(math.sqrt(area * SHAPE) / (CARD + GAP)))
 
 
-def _stacked(cards: Sequence[Card], x: float, y: float, columns: int) -> list[Card]:
-    """Each card goes where there is most room; those of equal height stay in reading order."""
+def _stacked(
+    cards: Sequence[Card], x: float, y: float, columns: int, awaited: frozenset[str]
+) -> list[Card]:
+    """Each card goes where there is most room; those of equal height stay in reading order.
+
+    What others wait for stands in the last column, so that its arrows are seen to leave it.
+    """
     bottoms = [y] * columns
     placed = []
-    for card in cards:
+    for card in sorted(cards, key=lambda c: c.member.host not in awaited):
         column = min(range(columns), key=bottoms.__getitem__)
+        if card.member.host in awaited:
+            column = columns - 1
         at = bottoms[column]
         placed.append(Card(card.member, card.rows, card.rest, x + column * (CARD + GAP), at))
         bottoms[column] = at + card.height + GAP

@@ -38,7 +38,7 @@ text { font: 12px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-seri
 .title { font-size: 20px; font-weight: 700; } .name { font-size: 14px; font-weight: 600; }
 .head { font-size: 13px; font-weight: 600; } .dim { fill: #6b7280; } .end { text-anchor: end; }
 .small { font-size: 11px; }
-.order { fill: none; stroke: #9ca3af; stroke-width: 1.6; } .tip { fill: #9ca3af; }
+.order { fill: none; stroke: #9ca3af; stroke-width: 1.6; opacity: 0.8; } .tip { fill: #9ca3af; }
 .sign { fill: none; stroke: #6b7280; stroke-width: 1.3; }
 """
 _DARK = """
@@ -53,7 +53,7 @@ def svg(graph: Graph) -> str:
     turn = {persona: n % len(HUES) for n, persona in enumerate(graph.personas)}
     wide = laid_out(graph, 0, LEAST).width
     legend, lines = _legend(graph, turn, wide - 2 * MARGIN)
-    layout = laid_out(graph, TITLE + lines * LEGEND + 14, LEAST)
+    layout = laid_out(graph, TITLE + (lines - 1) * LEGEND + 22, LEAST)
     body = [*_heading(graph, layout.width), *legend, *_drawn(graph, layout, turn)]
     size = f'width="{layout.width:.0f}" height="{layout.height:.0f}"'
     box = f'viewBox="0 0 {layout.width:.0f} {layout.height:.0f}"'

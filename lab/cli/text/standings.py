@@ -24,6 +24,7 @@ _STYLE = {
     Standing.UNKNOWN: "magenta",
     Standing.DECLARED: "dim",
 }
+Reasons = tuple[tuple[str, str], ...]
 ALIKE = 24
 """With more hosts than this, those that stand alike are told in one line."""
 WIDE = 100
@@ -66,9 +67,11 @@ def status_lines(
                 line((f" {look.signs.dot} {fit(purpose, room, look.signs.more)}", "dim"))
             )
         lines.append(lead)
-        for group in _groups(own, fold=len(hosts) > ALIKE and not look.full):
+        told = [(host, tuple(_reasons(host, at, titles))) for host in own]
+        for group, reasons in _groups(told, fold=len(hosts) > ALIKE and not look.full):
             lines.append(_row(group, columns, look, at))
-            lines += _reasons(group[0], look, at, titles)
+            names = [(_names(group), "dim")] if len(group) > 1 and reasons else []
+            lines += [_indented(*reason, look) for reason in (*names, *reasons)]
     return [*lines, Text(), *_verdict(hosts, look, at)]
 
 
@@ -90,17 +93,26 @@ def _urgency(host: HostStatus) -> int:
     return len(order) + 1 + (rest.index(host.standing) if host.standing in rest else len(rest))
 
 
-def _groups(hosts: list[HostStatus], *, fold: bool) -> list[list[HostStatus]]:
+def _groups(
+    told: Iterable[tuple[HostStatus, Reasons]], *, fold: bool
+) -> Iterable[tuple[list[HostStatus], Reasons]]:
     """Hosts that look alike, told once; without ``fold`` each by itself."""
     if not fold:
-        return [[h] for h in hosts]
-    found: dict[object, list[HostStatus]] = {}
-    for host in hosts:
-        special = host.unsafe or host.running or host.standing is Standing.FAILED
-        cells = tuple((s.layer, s.standing, s.outcome, s.changes) for s in host.layers)
-        key: object = host.host if special else (host.standing, host.declared, cells)
-        found.setdefault(key, []).append(host)
-    return list(found.values())
+        return [([host], reasons) for host, reasons in told]
+    found: dict[object, tuple[list[HostStatus], Reasons]] = {}
+    for host, reasons in told:
+        cells = tuple((s.layer, s.standing) for s in host.layers)
+        key = (host.standing, host.declared, cells, reasons)
+        found.setdefault(key, ([], reasons))[0].append(host)
+    return found.values()
+
+
+def _names(group: Sequence[HostStatus]) -> str:
+    return ", ".join(h.host for h in group)
+
+
+def _indented(said: str, style: str, look: Look) -> Text:
+    return line("    ", (fit(said, look.width - 4, look.signs.more), style))
 
 
 def _columns(hosts: Sequence[HostStatus], look: Look) -> Columns:
@@ -112,6 +124,7 @@ def _columns(hosts: Sequence[HostStatus], look: Look) -> Columns:
     used = 2 + _STANDING + 3 * len(layers) + 1 + _AGE + _AGE * (captured + drilled)
     used += _ENTROPY * scored + _DUE * due
     longest = max(cell_len(h.host) for h in hosts)
+    longest = max(longest, _NAME // 2) if len(hosts) > ALIKE else longest
     name = max(min(longest, _NAME, look.width - used - 1), 8)
     return Columns(name, layers, captured, drilled, scored, due)
 
@@ -132,7 +145,7 @@ def _row(group: Sequence[HostStatus], columns: Columns, look: Look, at: float) -
     if cell_len(name) > columns.name and len(group) > 1:
         name = plural(len(group), "host")
     word = host.standing.value if host.declared else "unlisted"
-    seen = [t for h in group for s in h.layers if (t := s.at) is not None]
+    seen = [max(times) for h in group if (times := [s.at for s in h.layers if s.at is not None])]
     text = line(
         ("  " + pad(fit(name, columns.name, look.signs.more), columns.name) + " ", "bold"),
         (pad(word, _STANDING), _STYLE[host.standing]),
@@ -217,28 +230,28 @@ def _dues(hosts: Iterable[HostStatus]) -> Iterable[tuple[float, str, str]]:
 
 
 def _reasons(
-    host: HostStatus, look: Look, at: float, titles: Mapping[str, str] | None
-) -> list[Text]:
-    """Why it needs somebody, a line each."""
-    said: list[tuple[str, str]] = []
+    host: HostStatus, at: float, titles: Mapping[str, str] | None
+) -> Iterable[tuple[str, str]]:
+    """Why it needs somebody, a line each with its style."""
     if host.running is not None:
         held = host.running
         since = show_seconds(max(0.0, at - held.since))
-        said.append((f"{held.who} runs '{held.command}' on it, for {since}", "cyan"))
+        yield f"{held.who} runs '{held.command}' on it, for {since}", "cyan"
     known = dict(titles) if titles is not None else None
-    said += [(t, _STYLE[s.standing]) for s in host.layers if (t := _layer(s, at, known))]
-    said += [(text, "red") for text in _data(host, at)]
+    for status in host.layers:
+        said = _layer(status, at, known)
+        if said:
+            yield said, _STYLE[status.standing]
+    for said in _data(host, at):
+        yield said, "red"
     if not host.declared:
-        said.append((f"no file declares it: lab destroy host={host.host}", "red"))
-    room = look.width - 6
-    return [line("    ", (fit(t, room, look.signs.more), style)) for t, style in said]
+        yield f"no file declares it: lab destroy host={host.host}", "red"
 
 
 def _layer(status: LayerStatus, at: float, titles: dict[str, str] | None) -> str:
     """What is the matter with a layer; ``""`` where the signs say enough."""
     title = title_of(status.layer, titles)
     since = f" since {_moment(status.since)} ({_ago(status.since, at)})" if status.since else ""
-    count = f": {plural(status.changes, 'change')}" if status.changes else ""
     if status.standing in {Standing.FAILED, Standing.REVERTED}:
         return f"{title}: {status.standing.value}{since}"
     if status.standing is Standing.UNKNOWN and status.outcome != "blocked":
@@ -246,7 +259,8 @@ def _layer(status: LayerStatus, at: float, titles: dict[str, str] | None) -> str
     if status.standing is Standing.UNKNOWN:
         return f"{title}: not looked at, blocked{since}" if since else ""
     if status.standing is Standing.DRIFTED:
-        return f"{title}: changed outside{count}, seen{since}"
+        count = plural(status.changes or 0, "change")
+        return f"{title}: changed outside, {count} to make, since {_moment(status.since)}"
     return ""
 
 
@@ -255,7 +269,7 @@ def _data(host: HostStatus, at: float) -> Iterable[str]:
         if c.flagged:
             yield f"capture of {c.data} flagged: {c.flagged}"
         if c.overdue:
-            last = f"the last good one is of {_moment(c.good)}" if c.good else "there is none yet"
+            last = f"last good {_moment(c.good)}" if c.good else "there is none"
             late = f" by {_span(at - c.due)}" if c.due is not None and c.due < at else ""
             size = f", {show_size(c.size)}" if c.good and c.size else ""
             yield f"capture of {c.data} overdue{late}: {last}{size}"
