@@ -33,7 +33,7 @@ def metrics(settings: Settings, words: tuple[str, ...], out: str | None) -> int:
 
     Examples:
       lab metrics
-      lab metrics --out /var/lib/prometheus/node-exporter/strata.prom
+      lab metrics --out=/var/lib/prometheus/node-exporter/strata.prom
     """
     return overviews.metrics(settings, selectors_of(words), out)
 
@@ -60,7 +60,7 @@ def graph(settings: Settings, words: tuple[str, ...], kind: str | None, out: str
 
     Examples:
       lab graph
-      lab graph --out lab.svg
+      lab graph --out=lab.svg
       lab graph persona=web --format mermaid
     """
     return overviews.graph(settings, selectors_of(words), kind, out)
