@@ -147,7 +147,10 @@ class Lab:
         on_event: events.Listener = events.ignore,
         jobs: int | None = None,
     ) -> RunReport:
-        """Whether everything is as declared: :meth:`plan`, asked as a question."""
+        """Whether everything is as declared: :meth:`plan`, asked as a question.
+
+        The journal keeps the last answer of every part, for :meth:`status`.
+        """
         options = Options(self._stop(layer), through=through)
         return self._look("verify", selectors, options, on_event, jobs)
 

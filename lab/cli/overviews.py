@@ -11,13 +11,14 @@ from typing import Any
 
 import click
 
-from lab.api.drawing import mermaid, svg
+from lab.api.drawing import drawable, mermaid, svg
 from lab.api.graph import Graph
 from lab.api.metrics import metrics_text
 from lab.cli.options import Settings
 from lab.cli.progress import write_json
 from lab.cli.session import Session, opened
 from lab.cli.text.graphs import graph_lines
+from lab.cli.text.look import line
 from lab.errors import LabError
 from lab.masking import mask
 from lab.model.outcome import ExitCode
@@ -55,10 +56,12 @@ def graph(settings: Settings, selectors: tuple[str, ...], kind: str | None, out:
 def _drawing(drawn: Graph, kind: str | None, session: Session) -> str:
     if kind == "svg":
         return svg(drawn)
-    if kind == "mermaid":
-        return mermaid(drawn)
-    if kind == "markdown":
-        return f"```mermaid\n{mermaid(drawn)}```\n"
+    if kind in {"mermaid", "markdown"}:
+        text = mermaid(drawn)
+        if not drawable(text):
+            told = "! more than Mermaid draws by its defaults: select fewer hosts, or draw an SVG"
+            session.screen.say(line((told, "yellow")))
+        return text if kind == "mermaid" else f"```mermaid\n{text}```\n"
     return "".join(f"{t.plain}\n" for t in graph_lines(drawn, session.screen.look))
 
 

@@ -4,7 +4,7 @@ Belongs here: Mermaid, SVG and where things stand in it. Does not belong here: w
 of (``lab.api.graph``), and writing files.
 """
 
-from lab.api.drawing.mermaid import mermaid
+from lab.api.drawing.mermaid import drawable, mermaid
 from lab.api.drawing.svg import svg
 
-__all__ = ["mermaid", "svg"]
+__all__ = ["drawable", "mermaid", "svg"]

@@ -14,15 +14,33 @@ COLOURS = ("2563eb", "0d9488", "b45309", "9333ea", "be123c", "4d7c0f", "0369a1",
 _PLAIN = frozenset(" .,:;/_-+()@·%=")
 
 
+EDGES, CHARACTERS = 500, 50_000
+"""What Mermaid draws by its defaults; a diagram cannot raise them (its ``secure`` settings)."""
+
+
 def mermaid(graph: Graph) -> str:
-    """The flowchart: providers around their hosts, workloads and data hanging on them."""
+    """The flowchart: providers around their hosts, workloads and data hanging on them.
+
+    Where that is more than Mermaid draws, workloads and data stand inside their hosts instead.
+    """
+    whole = _flowchart(graph, apart=True)
+    return whole if drawable(whole) else _flowchart(graph, apart=False)
+
+
+def drawable(text: str) -> bool:
+    """Whether it is within Mermaid's limits."""
+    edges = sum(" --- " in line or " ==> " in line for line in text.splitlines())
+    return edges <= EDGES and len(text) <= CHARACTERS
+
+
+def _flowchart(graph: Graph, *, apart: bool) -> str:
     ids = {m.host: f"h{n}" for n, m in enumerate(graph.hosts)}
     lines = [f"%% {_comment(graph.lab)}: drawn by lab graph", "flowchart LR"]
     for number, (provider, kind) in enumerate(graph.providers.items()):
         lines.append(f'  subgraph p{number}["{_text(f"{provider} ({kind})")}"]')
         for member in graph.hosts:
             if member.provider == provider:
-                lines += (f"    {line}" for line in _host(member, ids[member.host]))
+                lines += (f"    {line}" for line in _host(member, ids[member.host], apart=apart))
         lines.append("  end")
     lines += [f"  {ids[a]} ==> {ids[b]}" for a, b in graph.order]
     for number, persona in enumerate(graph.personas):
@@ -33,9 +51,14 @@ def mermaid(graph: Graph) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _host(member: Member, own: str) -> Iterable[str]:
+def _host(member: Member, own: str, *, apart: bool) -> Iterable[str]:
     protected = " · protected" if member.protect else ""
     said = f"{_text(member.host)}<br/>{_text(member.persona + protected)}"
+    if not apart:
+        said += "".join(f"<br/>{_text(t.name)}" for t in member.workloads)
+        said += "".join(f"<br/>{_text(t.name)}" for t in member.lasting if not t.of)
+        yield f'{own}["{said}"]'
+        return
     yield f'{own}["{said}"]'
     at = {"": own}
     for number, thing in enumerate(member.workloads):

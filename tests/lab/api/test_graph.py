@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lab import Lab
-from lab.api.drawing import mermaid, svg
+from lab.api.drawing import drawable, mermaid, svg
 from lab.api.drawing.layout import CARD, laid_out
 from lab.api.graph import Graph, Member, Thing
 
@@ -108,6 +108,16 @@ def test_mermaid_says_every_host_workload_and_order_once(example):
     assert text.count("subgraph ") == text.count("\n  end\n") == 1
     for name in ("web1<br/>web", "start :8080/", "/srv/postgres", "nas1<br/>nas · protected"):
         assert name in text
+
+
+def test_a_large_lab_stays_within_what_mermaid_draws():
+    text = mermaid(fleet(300))
+    assert drawable(text)
+    assert " --- " not in text
+    assert "<br/>w3" in text
+    assert all(LINE.fullmatch(part) for part in text.splitlines()[1:])
+    assert " --- " in mermaid(fleet(50))
+    assert not drawable(mermaid(fleet(3000)))
 
 
 @pytest.mark.parametrize("count", [1, 3, 50, 300])
