@@ -82,15 +82,20 @@ def by_host(records: Iterable[RecordT]) -> dict[str, list[RecordT]]:
 
 
 def captures_of(
-    host: Host, records: Iterable[CaptureRecord], now: float, since: float | None
+    host: Host,
+    expected: Iterable[str],
+    records: Iterable[CaptureRecord],
+    now: float,
+    since: float | None,
 ) -> tuple[CaptureStatus, ...]:
-    """Every data set of a host; ``records`` newest first, ``since`` when the host was first made.
+    """Every data set of a host, those ``expected`` of it first.
 
-    A host that was never made has nothing to be captured yet.
+    ``records`` come newest first, ``since`` is when the host was first made: one that never was has
+    nothing to be captured yet.
     """
     sets: dict[str, list[CaptureRecord]] = {}
     if since is not None and host.lifecycle.capture is not None:
-        sets = {name: [] for name in data_sets(host)}
+        sets = {name: [] for name in expected}
     for record in records:
         sets.setdefault(record.data, []).append(record)
     return tuple(_capture(host, name, found, now, since) for name, found in sets.items())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from lab.api.durability import CaptureStatus, DrillStatus, by_host, captures_of, drill_of
+from lab.api.durability import CaptureStatus, DrillStatus, by_host, captures_of, data_sets, drill_of
 from lab.engine.digests import Digests
 from lab.journal import Holder, Look, Owned, PartRecord, Score
 from lab.layer import Layer
@@ -176,7 +176,7 @@ def standings(
                 entropy=score.score if score else None,
                 surveyed=score.at if score else None,
                 running=known.holders.get(name),
-                captures=captures_of(host, captures.get(name, ()), now, since),
+                captures=captures_of(host, data_sets(host), captures.get(name, ()), now, since),
                 drill=drill_of(host, drills.get(name, ()), now, since),
                 rto=host.lifecycle.rto,
                 rpo=host.lifecycle.rpo,

@@ -166,14 +166,17 @@ def capture(age, data="pg", flagged="", verified=None):
     ],
 )
 def test_a_capture_is_overdue_by_its_last_good_one(records, lifecycle, overdue, flagged):
-    (found,) = captures_of(host(**lifecycle), records, NOW, NOW - 9 * DAY)
+    (found,) = captures_of(host(**lifecycle), [], records, NOW, NOW - 9 * DAY)
     assert (found.overdue, found.flagged) == (overdue, flagged)
 
 
 def test_what_was_never_captured_is_due_a_period_after_the_host_was_first_seen(root):
     with Lab.load(root) as lab:
         web = lab.inventory.hosts["web1"]
-    assert captures_of(web, [], NOW, None) == ()
+    assert captures_of(web, ["pg"], [], NOW, None) == ()
+    (never,) = captures_of(web, ["pg"], [], NOW, NOW - DAY / 2)
+    assert (never.good, never.due, never.overdue) == (None, NOW + DAY / 2, False)
+    assert captures_of(web, ["pg"], [], NOW, NOW - 2 * DAY)[0].overdue
     assert drill_of(web, [], NOW, None) is None
     assert drill_of(web, [], NOW, NOW - DAY).due == NOW + 29 * DAY
     assert drill_of(web, [], NOW, NOW - 40 * DAY).overdue
