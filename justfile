@@ -27,6 +27,10 @@ verify *args:
 status *args:
     @lab status "$@"
 
+# The lab drawn:  just graph --out lab.svg
+graph *args:
+    @lab graph "$@"
+
 # Every value of a host and where it was written:  just show web1
 show *args:
     @lab show "$@"

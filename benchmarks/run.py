@@ -12,12 +12,16 @@ import argparse
 import json
 import os
 import resource
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from lab.journal import Journal
+from lab.model.recovered import CaptureRecord, DrillRecord
 
 ROOT = Path(__file__).resolve().parents[1]
 LAB = str(Path(sys.executable).with_name("lab"))
@@ -118,9 +122,69 @@ def touched(claims, times):
             raise SystemExit(f"the commit touches h500, and {sorted(planned)[:3]} was found")
         validate, _ = median([LAB, "-C", str(folder), "validate", "--quiet"], times, env=env)
         seconds, peak = median([*argv, "--quiet"], times, env=env, ok=(2,))
-        beside = f"{seconds / validate:.1f} x lab validate of the same lab"
+        load = (
+            "import yaml,sys; [yaml.load(open(f), Loader=yaml.CSafeLoader) for f in sys.argv[1:]]"
+        )
+        limit, _ = median([sys.executable, "-c", load, str(hosts), str(hosts)], times)
+        beside = f"{seconds / limit:.1f} x PyYAML reading both inventories,"
+        beside += f" {seconds / validate:.1f} x lab validate"
         claims.add("which of 1000 hosts a commit touches", seconds, 2.0, "s", beside)
         claims.add("which of 1000 hosts a commit touches, peak", peak, 300, "MiB")
+
+
+READ = """
+import sqlite3, sys, yaml
+for path in sys.argv[2:]:
+    yaml.load(open(path), Loader=yaml.CSafeLoader)
+sqlite3.connect(sys.argv[1]).execute("SELECT * FROM part").fetchall()
+"""
+
+
+def status(claims, times):
+    """50 hosts with a month of runs, captures and drills; beside it: only reading those files."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_lab(folder, 50)
+        with (folder / "personas/web.yaml").open("a") as persona:
+            persona.write("lifecycle: {capture: daily, drill: 30d, rto: 10m, rpo: 2d}\n")
+        env = {**os.environ, "XDG_STATE_HOME": f"{name}/state"}
+        argv = [LAB, "-C", name, "converge", "--yes", "--quiet"]
+        subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL)
+        journal = Path(name, "state/strata/bench/journal.db")
+        with_a_past(journal, days=30)
+        files = [f"{name}/{n}" for n in ("lab.yaml", "personas/web.yaml", "inventory/hosts.yaml")]
+        argv = [LAB, "-C", name, "status"]
+        shown = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+        if shown.returncode != 0 or "none behind" not in shown.stdout:
+            raise SystemExit(
+                f"50 converged, captured and drilled hosts were told as {shown.stdout}"
+            )
+        python, _ = median([sys.executable, "-c", "pass"], times)
+        limit, _ = median([sys.executable, "-c", READ, str(journal), *files], times)
+        seconds, peak = median(argv, times, env=env)
+        beside = (
+            f"{seconds / limit:.1f} x only reading its files, {seconds / python:.0f} x an empty"
+        )
+        claims.add("lab status of 50 hosts", seconds, 0.5, "s", f"{beside} Python")
+        claims.add("lab status of 50 hosts, peak", peak, 150, "MiB")
+
+
+def with_a_past(path: Path, days: int) -> None:
+    """Earlier runs of every part, and for every host captures and a drill."""
+    now = time.time()
+    db = sqlite3.connect(path)
+    with db:
+        for day in range(1, days):
+            copy = "SELECT 'past', host, layer, part, outcome, spec, ended-?, report FROM part"
+            db.execute(f"INSERT INTO part {copy} WHERE run<>'past'", (day * 86400,))
+    db.close()
+    journal = Journal(path.parent)
+    for n in range(50):
+        for day in range(3):
+            at = now - 60 - day * 86400
+            journal.keep_capture(CaptureRecord(f"h{n}", "x", at, f"s{day}", 9, 9, "", "", at))
+        journal.keep_drill(DrillRecord(f"h{n}", now - 86400, True, 60.0, 60.0, 0))
+    journal.close()
 
 
 def with_vm(claims, selector, times):
@@ -155,6 +219,7 @@ def main():
     claims = Claims()
     without_vm(claims, options.times)
     touched(claims, options.times)
+    status(claims, options.times)
     if options.vm:
         with_vm(claims, options.vm, options.times)
     if options.json:

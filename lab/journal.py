@@ -56,6 +56,23 @@ _RECOVERY = (
     """CREATE TABLE IF NOT EXISTS drill (host TEXT NOT NULL, at REAL NOT NULL,
   proved INTEGER NOT NULL, rto REAL, rpo REAL, missing INTEGER NOT NULL, evidence TEXT NOT NULL)""",
 )
+_LOOK = """CREATE TABLE IF NOT EXISTS look (host TEXT NOT NULL, layer TEXT NOT NULL,
+  part TEXT NOT NULL, at REAL NOT NULL, outcome TEXT NOT NULL, changes INTEGER NOT NULL,
+  spec TEXT NOT NULL, since REAL NOT NULL, PRIMARY KEY (host, layer, part))"""
+# From key to key along the index: as quick with a year of runs as with one.
+_LAST_PARTS = """WITH RECURSIVE key(id) AS (
+  SELECT (SELECT rowid FROM part ORDER BY host, layer, part LIMIT 1)
+  UNION ALL
+  SELECT (SELECT next.rowid FROM part next, part now WHERE now.rowid=key.id
+    AND (next.host, next.layer, next.part) > (now.host, now.layer, now.part)
+    ORDER BY next.host, next.layer, next.part LIMIT 1) FROM key WHERE key.id IS NOT NULL)
+  SELECT last.run, last.host, last.layer, last.part, last.outcome, last.spec, last.ended
+  FROM key JOIN part one ON one.rowid=key.id JOIN part last ON last.rowid=(
+    SELECT p.rowid FROM part p WHERE p.host=one.host AND p.layer=one.layer AND p.part=one.part
+    ORDER BY p.ended DESC LIMIT 1)"""
+_BAD_SINCE = """SELECT min(ended) FROM part WHERE host=:host AND layer=:layer AND part=:part
+  AND ended > coalesce((SELECT max(ended) FROM part WHERE host=:host AND layer=:layer AND part=:part
+    AND outcome IN ('unchanged', 'changed', 'pending')), 0)"""
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type='table' AND name=?"
 
 
@@ -108,6 +125,33 @@ class PartRecord:
     outcome: str
     spec: str
     ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the last ``verify`` saw of a part, and since when it has been seeing just that.
+
+    ``spec`` is the digest of what was declared then; ``changes`` counts what was to be done.
+    """
+
+    host: str
+    layer: str
+    part: str
+    at: float
+    outcome: str
+    changes: int
+    spec: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who works on a host at this moment: it holds the host's lock."""
+
+    who: str
+    pid: int
+    since: float
+    command: str
 
 
 def who() -> str:
@@ -293,10 +337,47 @@ class Journal:
 
     def last_parts(self) -> list[PartRecord]:
         """For every part of every host: how it ended last."""
-        rows = self._rows(
-            "SELECT run,host,layer,part,outcome,spec,max(ended) FROM part GROUP BY host,layer,part"
-        )
+        rows = self._rows(_LAST_PARTS)
         return [PartRecord(*row) for row in rows]
+
+    def bad_since(self, host: str, layer: str, part: str) -> float | None:
+        """When a part first ended badly, without a good end since; ``None`` = it is well."""
+        keys = {"host": host, "layer": layer, "part": part}
+        with self._lock:
+            db = self._reader()
+            row = db.execute(_BAD_SINCE, keys).fetchone() if db is not None else None
+        return row[0] if row else None
+
+    def first_seen(self) -> dict[str, float]:
+        """When each host first took part in a run."""
+        return dict(self._rows("SELECT host,min(ended) FROM part GROUP BY host"))
+
+    def keep_looks(self, looks: Iterable[Look]) -> None:
+        """Record what a verify saw, all of it at once, in place of what the one before saw."""
+        self._write(_LOOK, ())
+        with self._lock:
+            try:
+                db = self._writer()
+                db.execute("BEGIN IMMEDIATE")
+                with db:
+                    db.executemany(
+                        "INSERT INTO look VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (host,layer,part)"
+                        " DO UPDATE SET at=excluded.at, changes=excluded.changes,"
+                        " spec=excluded.spec, outcome=excluded.outcome, since=CASE outcome"
+                        " WHEN excluded.outcome THEN since ELSE excluded.since END",
+                        [astuple(look) for look in looks],
+                    )
+            except sqlite3.Error as error:
+                raise LabError(
+                    f"Unable to write the journal {self._path}: {error}.",
+                    hint="make room or mend the disk, then the same command again",
+                ) from error
+
+    def looks(self) -> list[Look]:
+        """What was seen last of every part that a verify ever looked at."""
+        if not self._rows(_HAS_TABLE, ("look",)):
+            return []
+        return [Look(*row) for row in self._rows("SELECT * FROM look")]
 
     def keep_score(self, host: str, score: int, things: int) -> None:
         """Record what looking at a whole host came to."""
@@ -364,6 +445,44 @@ def locked(folder: Path, hosts: Iterable[str], verb: str) -> Iterator[None]:
         for host in sorted(hosts):
             held.callback(_release, _take(folder / f"{host}.lock", host, verb))
         yield
+
+
+def holders(folder: Path) -> dict[str, Holder]:
+    """By host: who holds its lock right now. Changes nothing and stands in nobody's way.
+
+    The lock itself is asked only where a living process claims it: what a killed one left behind
+    is seen from its process, so that looking never makes a run find a lock taken.
+    """
+    found: dict[str, Holder] = {}
+    for path in sorted(folder.glob("*.lock")):
+        holder = _claimed(path)
+        if holder is not None and _held(path):
+            found[path.stem] = holder
+    return found
+
+
+def _claimed(path: Path) -> Holder | None:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        pid, since = int(said["pid"]), float(said["since"])
+        holder = Holder(str(said["who"]), pid, since, str(said["command"]))
+        os.kill(holder.pid, 0)
+    except PermissionError:
+        return holder  # alive, and another user's
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return holder
+
+
+def _held(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _release(file: TextIO) -> None:

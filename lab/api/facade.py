@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any, Self
 from lab import events
 from lab.api.adopting import Adopted, Login, checked, drafted, host_of
 from lab.api.explain import explain
+from lab.api.graph import Graph, graph_of
 from lab.api.login import ssh_command
 from lab.api.places import forget, workspace_of
 from lab.api.saved import SavedPlan, plans_of
@@ -19,7 +21,7 @@ from lab.api.schema import schemas
 from lab.api.secrets import LabSecrets
 from lab.api.selector import select
 from lab.api.staging import placed, undo
-from lab.api.standing import HostStatus, standings
+from lab.api.standing import HostStatus, Known, standings
 from lab.config import Inventory, find_root, lab_name, load
 from lab.engine import JOBS, Approval, Engine
 from lab.engine.digests import Digests, digest_of
@@ -34,10 +36,10 @@ from lab.errors import (
     Stale,
     TransportError,
 )
-from lab.journal import Journal, RunRecord, locked
+from lab.journal import Journal, RunRecord, holders, locked
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
-from lab.model.outcome import ExitCode, Finding, Level, RunReport
+from lab.model.outcome import ExitCode, Finding, Level, Outcome, RunReport
 from lab.secrets.store import Store
 from layers import LAYERS
 
@@ -145,7 +147,10 @@ class Lab:
         on_event: events.Listener = events.ignore,
         jobs: int | None = None,
     ) -> RunReport:
-        """Whether everything is as declared: :meth:`plan`, asked as a question."""
+        """Whether everything is as declared: :meth:`plan`, asked as a question.
+
+        The journal keeps the last answer of every part, for :meth:`status`.
+        """
         options = Options(self._stop(layer), through=through)
         return self._look("verify", selectors, options, on_event, jobs)
 
@@ -322,13 +327,25 @@ class Lab:
 
     def status(self) -> list[HostStatus]:
         """How every host stands, from the journal alone."""
-        return standings(
-            self.inventory.hosts.values(),
-            self.layers,
-            self._journal.last_parts(),
-            self._journal.ledger(),
-            self._journal.scores(),
+        journal = self._journal
+        records = journal.last_parts()
+        bad = [(r.host, r.layer, r.part) for r in records if not Outcome(r.outcome).is_good]
+        known = Known(
+            records=records,
+            ledger=journal.ledger(),
+            scores=journal.scores(),
+            looks=journal.looks(),
+            bad_since={key: at for key in bad if (at := journal.bad_since(*key)) is not None},
+            first_seen=journal.first_seen(),
+            captures=journal.captures(),
+            drills=journal.drills(),
+            holders=holders(self.workspace.state / "locks"),
         )
+        return standings(self.inventory.hosts.values(), self.layers, known, time.time())
+
+    def graph(self, *selectors: str) -> Graph:
+        """Who there is, what it is for, what runs and lies on it, and what waits for what."""
+        return graph_of(self.inventory, self.select(*selectors))
 
     def history(self, limit: int = 20) -> list[RunRecord]:
         """The newest runs first."""

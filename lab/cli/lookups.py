@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 
 import click
 
+from lab.api import HostStatus
 from lab.cli.options import Settings
 from lab.cli.progress import write_json
 from lab.cli.session import Session, opened
 from lab.cli.text import tables
 from lab.cli.text.look import clean_lines, line, plural, show_seconds
+from lab.cli.text.standings import status_lines
 from lab.cli.words import nearest
 from lab.errors import DriverError, LabError
 from lab.model.outcome import ExitCode
@@ -41,7 +43,7 @@ def validate(settings: Settings) -> int:
 
 
 def status(settings: Settings, selectors: tuple[str, ...]) -> int:
-    """``lab status``."""
+    """``lab status``: exit 2 where something is behind, overdue or not to be relied on."""
     with opened(settings) as session:
         wanted = {h.name for h in session.lab.select(*selectors)} if selectors else None
         hosts = [s for s in session.lab.status() if wanted is None or s.host in wanted]
@@ -49,15 +51,15 @@ def status(settings: Settings, selectors: tuple[str, ...]) -> int:
             _document(
                 session,
                 "lab.status/1",
-                {"hosts": [{**_plain(h), "behind": h.behind} for h in hosts]},
+                {"hosts": [_status(h) for h in hosts]},
             )
-            return ExitCode.OK
-        now = datetime.now(UTC)
-        shown = tables.status_lines(hosts, session.screen.look, now, session.titles)
-        session.screen.show(shown)
-        if any(h.behind for h in hosts):
-            session.hint("lab plan" + "".join(f" {s}" for s in selectors))
-    return ExitCode.OK
+        else:
+            purposes = session.lab.inventory.personas
+            look, now = session.screen.look, datetime.now(UTC)
+            session.screen.show(status_lines(hosts, look, now, session.titles, purposes))
+            if any(h.behind for h in hosts):
+                session.hint("lab plan" + "".join(f" {s}" for s in selectors))
+    return ExitCode.PENDING if any(h.needs_attention for h in hosts) else ExitCode.OK
 
 
 def show(settings: Settings, host: str) -> int:
@@ -153,15 +155,37 @@ def _document(session: Session, schema_name: str, body: dict[str, Any]) -> None:
     write_json(session.screen, document, indent=2)
 
 
+_TIMES = ("at", "since", "good_at", "surveyed", "good", "verified", "due", "proved_at")
+
+
+def _status(host: HostStatus) -> dict[str, Any]:
+    """A host as JSON values; every time as UTC ISO-8601."""
+    body: dict[str, Any] = _times(dataclasses.asdict(host))
+    body["standing"] = host.standing.value
+    body["behind"], body["unsafe"] = host.behind, host.unsafe
+    body["needs_attention"] = host.needs_attention
+    return body
+
+
+def _times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            k: _iso(v) if k in _TIMES and isinstance(v, (int, float)) else _times(v)
+            for k, v in value.items()
+        }
+    return [_times(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
 def _plain(value: Any) -> dict[str, Any]:
     """A dataclass as JSON values; times as UTC ISO-8601."""
     body: dict[str, Any] = dataclasses.asdict(value)
     for key in ("started", "ended", "at"):
         if isinstance(body.get(key), float):
-            body[key] = datetime.fromtimestamp(body[key], UTC).isoformat(timespec="seconds")
-    for layer in body.get("layers") or ():
-        if isinstance(layer, dict) and layer.get("at") is not None:
-            layer["at"] = datetime.fromtimestamp(layer["at"], UTC).isoformat(timespec="seconds")
+            body[key] = _iso(body[key])
     return body
 
 

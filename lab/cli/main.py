@@ -30,6 +30,8 @@ TABLE = {
     "approve": ("lab.cli.gitwords:approve", "Apply the plan of a commit that waits for it."),
     "try": ("lab.cli.gitwords:trial", "Run a branch on one host for a while."),
     "status": ("lab.cli.queries:status", "Show how every host stood at its last run."),
+    "metrics": ("lab.cli.overview:metrics", "Print how every host stands, for Prometheus."),
+    "graph": ("lab.cli.overview:graph", "Draw the lab: hosts, what they are for, run and keep."),
     "show": ("lab.cli.queries:show", "Show a host's values and where each one comes from."),
     "history": ("lab.cli.queries:history", "List the last runs: who, when, what came of it."),
     "ssh": ("lab.cli.queries:ssh", "Log in to a host, its key already known."),

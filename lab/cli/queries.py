@@ -24,7 +24,10 @@ def status(settings: Settings, words: tuple[str, ...]) -> int:
     """Show how every host stood at its last run.
 
     From the journal of this machine alone: no host is asked. To look at the hosts themselves, use
-    lab verify.
+    lab verify. What needs you stands first, with the reason: failed, drifted, behind, a capture
+    or a drill that is overdue, a capture that is flagged.
+
+    Exit code 0: nothing needs you, 2: something does.
 
     Examples:
       lab status

@@ -33,6 +33,7 @@ _HEAD = """\
 `lab.report/1` |
 | `validate`, `entropy`, `status`, `show`, `history`, `doctor` | one document | \
 `lab.status/1` and so on |
+| `graph` | one document | `lab.graph/1` |
 | `secrets list`, `get`, `generate`, `doctor` | one document | `lab.secrets/1` and so on |
 | any, when it fails | last line | `lab.error/1` |
 | `plan --out FILE` | the plan, for `converge --plan FILE` | `lab.plan/1` |

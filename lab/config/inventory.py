@@ -19,7 +19,16 @@ from lab.config.tree import Node, Place, read
 from lab.errors import ConfigError, Problem
 from lab.layer import Layer
 from lab.model.accepted import Acceptance, AcceptedFile
-from lab.model.declared import DNS_NAME, NAME, HostEntry, HostsFile, LabEntry, Persona, host_name
+from lab.model.declared import (
+    DNS_NAME,
+    NAME,
+    HostEntry,
+    HostsFile,
+    LabEntry,
+    Lifecycle,
+    Persona,
+    host_name,
+)
 from lab.model.host import Host, Part
 from lab.model.secret import NoSecrets, Secrets
 
@@ -104,6 +113,7 @@ class _Loading:
         self.purposes: dict[str, str] = {}
         self._resolved: dict[str, Node | None] = {}
         self._settings: dict[int, Persona | None] = {}
+        self._lifecycles: dict[int, Lifecycle] = {}
         self._parts: dict[tuple[Any, ...], tuple[Part, ...] | None] = {}
         self._kept: list[Node] = []  # keeps nodes alive whose id() is a cache key
 
@@ -279,6 +289,7 @@ class _Loading:
             protect=said.protect or settings.protect,
             vars={**entry.vars, **settings.vars, **said.vars},
             parts=parts,
+            lifecycle=self._lifecycle_of(merged),
         )
         own_keys = [k for k in node.value if k in HOST_KEYS - OVERLAID]
         document = Node(
@@ -298,6 +309,20 @@ class _Loading:
                 settings = None
             self._settings[id(persona)] = settings
         return self._settings[id(persona)]
+
+    def _lifecycle_of(self, merged: Node) -> Lifecycle:
+        """The host's over the persona's; a mistake in either was told where it stands."""
+        node = merged.get("lifecycle")
+        if node is None:
+            return Lifecycle()
+        if id(node) not in self._lifecycles:
+            try:
+                said = Lifecycle.model_validate(node.plain())
+            except ValidationError:
+                said = Lifecycle()
+            self._lifecycles[id(node)] = said
+            self._kept.append(node)
+        return self._lifecycles[id(node)]
 
     def _check_address(self, address: str, node: Node) -> None:
         """An address or a name; which of them a machine can have, its layer says."""

@@ -22,7 +22,8 @@ from lab.engine.schedule import each
 from lab.engine.survey import SurveyReport, SurveyWalk, accepted
 from lab.engine.unused import plan_unused, prune_unused
 from lab.engine.walk import Walk
-from lab.journal import Journal, Owned, commit_of, locked
+from lab.errors import LabError
+from lab.journal import Journal, Look, Owned, commit_of, locked
 from lab.layer import Described, Driver, Layer, Target, Workspace
 from lab.model.host import Host
 from lab.model.outcome import Failure, PartReport, RunReport
@@ -56,7 +57,10 @@ class Engine:
         verb: str = "plan",
         jobs: int = JOBS,
     ) -> RunReport:
-        """What converge would do. Changes nothing anywhere, takes no lock, writes no record."""
+        """What converge would do. Changes nothing anywhere, takes no lock.
+
+        Of a ``verify`` the journal keeps what was seen, so that drift is known without looking.
+        """
         run = _Run(self, verb, hosts, options, Approval(), listen)
 
         def work(host: Host, failed: tuple[str, ...]) -> Walk:  # noqa: ARG001 (plans do not wait)
@@ -68,7 +72,22 @@ class Engine:
             walks = each([replace(h, after=()) for h in hosts], work, _is_good, jobs)
             run.take(walks)
             run.parts += plan_unused(run, leaving=_leaving(run.parts))
+            if verb == "verify" and not self.workspace.cancelled.is_set():
+                self._keep_looks(run)
         return run.report()
+
+    def _keep_looks(self, run: _Run) -> None:
+        """Of the declared hosts; a journal that cannot be written is told, the answer counts."""
+        digests, now, looks = Digests(self.layers), time.time(), []
+        for p in run.parts:
+            host = self.inventory.hosts.get(p.host)
+            if host is not None:
+                spec, count = digests.of(host, p.layer), len(p.plan.changes)
+                looks.append(Look(p.host, p.layer, p.part, now, p.outcome.value, count, spec, now))
+        try:
+            self.journal.keep_looks(looks)
+        except LabError as error:
+            run.emit(events.Notice(time.time(), error.message))
 
     def survey(
         self, hosts: Sequence[Host], listen: events.Listener = events.ignore, *, jobs: int = JOBS

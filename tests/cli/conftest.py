@@ -11,9 +11,11 @@ import pytest
 
 from lab import events
 from lab.api import Adopted, HostStatus, LayerStatus, SavedPlan, Standing, SurveyReport
+from lab.api.durability import CaptureStatus, DrillStatus
+from lab.api.graph import Graph, Member, Thing
 from lab.cli import main, session
 from lab.cli.text.look import ASCII, Look
-from lab.journal import RunRecord
+from lab.journal import Holder, RunRecord
 from lab.model.accepted import Acceptance
 from lab.model.outcome import Failure, Finding, Outcome, PartReport, RunReport
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
@@ -170,7 +172,10 @@ class FakeLab:
         self.name = "demo"
         self.root = Path(root)
         self.layers = [SimpleNamespace(name=n, title=TITLES[n]) for n in LAYERS]
-        self.inventory = SimpleNamespace(hosts={"web1": SimpleNamespace(persona="web")})
+        self.inventory = SimpleNamespace(
+            hosts={"web1": SimpleNamespace(persona="web")},
+            personas={"web": "The start page of the house", "media": ""},
+        )
         self.planned = harmless()
         self.done = converged()
         self.doomed = plan_report(
@@ -238,6 +243,9 @@ class FakeLab:
 
     def status(self):
         return statuses()
+
+    def graph(self, *selectors):
+        return drawn()
 
     def history(self, limit):
         return records()[:limit]
@@ -314,6 +322,54 @@ def statuses():
         HostStatus("nas1", "storage-of-the-house", "box", fresh),
         HostStatus("gone1", "web", "box", (), declared=False),
     ]
+
+
+def uneasy():
+    """Every reason to look after a host, an hour or days before 1_700_010_000."""
+    at = 1_700_000_000.0
+    day = 86_400.0
+    good = tuple(
+        LayerStatus(n, Standing.CONVERGED, at, "unchanged", good_at=at, changes=0) for n in LAYERS
+    )
+
+    def broken(layer, standing, outcome, changes=None):
+        since = LayerStatus(LAYERS[layer], standing, at, outcome, since=at - day, changes=changes)
+        return (*good[:layer], since, *good[layer + 1 :])
+
+    fine = CaptureStatus("start", good=at, verified=at, due=at + day, size=5 << 30, files=3)
+    late = replace(fine, good=at - 3 * day, due=at - 2 * day, overdue=True)
+    held = Holder("me@box", 4711, at, "lab converge host=run1")
+    drill = DrillStatus(at, proved=True, proved_at=at, rto=400.0, rpo=60.0, due=at + 30 * day)
+    failed = replace(drill, proved=False, proved_at=at - 40 * day, overdue=True, due=at - 10 * day)
+    return [
+        HostStatus("fine1", "web", "box", good, captures=(fine,), drill=drill, entropy=0),
+        HostStatus("drift1", "web", "box", broken(3, Standing.DRIFTED, "pending", 3)),
+        HostStatus("off1", "web", "box", broken(2, Standing.UNKNOWN, "unreachable")),
+        HostStatus("cut1", "web", "box", broken(3, Standing.REVERTED, "reverted")),
+        HostStatus("bad1", "db", "box", broken(2, Standing.FAILED, "failed"), entropy=31),
+        HostStatus("late1", "db", "box", good, captures=(late,), drill=failed),
+        HostStatus(
+            "slow1", "db", "box", good, drill=replace(drill, rto=1400.0, slow=True), rto=900
+        ),
+        HostStatus(
+            "flag1", "db", "box", good, captures=(replace(fine, flagged="empty, was 1.2 GiB"),)
+        ),
+        HostStatus("never1", "db", "box", good, captures=(CaptureStatus("pg", due=at + day),)),
+        HostStatus("run1", "nas", "box", good, running=held),
+    ]
+
+
+def drawn():
+    things = (
+        Thing("workload", "start", detail=":8080/", where="personas/web.yaml:9:3"),
+        Thing("folder", "/srv/start", of="start", where="personas/web.yaml:9:40"),
+        Thing("disk", "data", detail="4GiB on /srv", where="personas/web.yaml:5:3"),
+    )
+    hosts = (
+        Member("web1", "web", "box", things=things, where="inventory/hosts.yaml:2:3"),
+        Member("nas1", "nas", "box", rank=1, after=("web1",), protect=True, where="x.yaml:1:1"),
+    )
+    return Graph("demo", hosts, {"web": "The start page", "nas": ""}, {"box": "qemu"})
 
 
 def records():

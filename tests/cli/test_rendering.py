@@ -13,9 +13,11 @@ from lab.cli.failures import error_lines, problem_lines
 from lab.cli.text import tables
 from lab.cli.text.board import Board
 from lab.cli.text.entropy import adopted_lines, entropy_lines
+from lab.cli.text.graphs import graph_lines
 from lab.cli.text.look import ASCII, Look, Signs
 from lab.cli.text.plans import change_lines, plan_lines
 from lab.cli.text.reports import report_lines
+from lab.cli.text.standings import status_lines
 from lab.errors import ConfigError, DriverError, Problem
 from lab.model.plan import Action, Change, FieldDiff
 
@@ -89,7 +91,7 @@ def test_ascii_terminals_get_nothing_else(name, scene):
 
 
 def test_tables(look, scene):
-    compare("status", tables.status_lines(scene.statuses(), look, NOW, scene.TITLES), look)
+    compare("status", status_lines(scene.statuses(), look, NOW, scene.TITLES), look)
     compare("history", tables.history_lines(scene.records(), look), look)
     compare("doctor", tables.doctor_lines(scene.findings(), look), look)
     rows = [
@@ -104,7 +106,7 @@ def test_what_is_undeclared(look, scene):
     compare("entropy", entropy_lines(report, look), look)
     compare("entropy-all", entropy_lines(report, look, everything=True), look)
     scored = [replace(scene.statuses()[0], entropy=31, surveyed=1.0), *scene.statuses()[1:]]
-    compare("status-scored", tables.status_lines(scored, look, NOW, scene.TITLES), look)
+    compare("status-scored", status_lines(scored, look, NOW, scene.TITLES), look)
 
 
 def test_what_was_adopted(look, scene):
@@ -113,17 +115,45 @@ def test_what_was_adopted(look, scene):
     compare("adopted-dry", adopted_lines(dry, look, scene.TITLES), look)
 
 
-def test_status_of_many_hosts_names_only_those_behind(look, scene):
+def test_status_says_why_a_host_needs_somebody(look, scene):
+    lines = status_lines(scene.uneasy(), look, NOW, scene.TITLES, {"web": "The start page"})
+    compare("status-uneasy", lines, look)
+    assert max(cell_len(text.plain) for text in lines) <= look.width
+
+
+def test_status_of_many_hosts_tells_those_that_stand_alike_once(look, scene):
     good = scene.statuses()[0]
     hosts = [replace(good, host=f"web{n}") for n in range(1000)] + scene.statuses()[1:]
-    lines = tables.status_lines(hosts, look, NOW, scene.TITLES)
-    assert len(lines) == 7
-    assert "1,000 hosts converged" in lines[4].plain
+    lines = [t.plain for t in status_lines(hosts, look, NOW, scene.TITLES)]
+    assert len(lines) < 14
+    assert any("1,000 hosts" in text and "converged" in text for text in lines)
+    full = status_lines(hosts, replace(look, full=True), NOW, scene.TITLES)
+    assert len(full) > 1000
+
+
+def test_status_puts_those_that_need_somebody_first(look, scene):
+    text = "\n".join(t.plain for t in status_lines(scene.uneasy(), look, NOW, scene.TITLES))
+    order = ["bad1", "flag1", "cut1", "off1", "drift1", "fine1", "run1"]
+    assert [text.index(f"  {name} ") for name in order] == sorted(
+        text.index(f"  {name} ") for name in order
+    )
+
+
+def test_status_of_hundreds_of_hosts_in_trouble_stays_short(look, scene):
+    (cut,) = (h for h in scene.uneasy() if h.host == "cut1")
+    hosts = [replace(cut, host=f"cut{n}") for n in range(300)]
+    assert len(status_lines(hosts, look, NOW, scene.TITLES)) < 10
+
+
+def test_a_graph_in_a_terminal(look, scene):
+    lines = graph_lines(scene.drawn(), look)
+    compare("graph", lines, look)
+    assert max(cell_len(text.plain) for text in lines) <= look.width
 
 
 def test_every_table_and_tree_fits_its_width(look, scene):
     lines = [
-        *tables.status_lines(scene.statuses(), look, NOW, scene.TITLES),
+        *status_lines(scene.statuses(), look, NOW, scene.TITLES),
         *tables.history_lines(scene.records(), look),
         *report_lines(scene.failed(), look, scene.TITLES)[:4],
     ]

@@ -1,4 +1,4 @@
-"""Tables: standings, values and their places, past runs, findings."""
+"""Tables: values and their places, past runs, findings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from lab.api import HostStatus, Standing
 from lab.cli.text.look import (
     Look,
     clean,
@@ -18,25 +17,12 @@ from lab.cli.text.look import (
     pad,
     plural,
     prose,
-    show_age,
     show_seconds,
-    title_of,
 )
 from lab.cli.text.values import show_value
 from lab.journal import RunRecord
 from lab.model.outcome import ExitCode, Finding
 
-_STANDING = {
-    Standing.CONVERGED: "green",
-    Standing.PENDING: "yellow",
-    Standing.DRIFTED: "yellow",
-    Standing.RUNNING: "cyan",
-    Standing.FAILED: "bold red",
-    Standing.REVERTED: "red",
-    Standing.UNKNOWN: "magenta",
-    Standing.DECLARED: "dim",
-}
-_SHORT = {Standing.CONVERGED: "ok"}
 _EXIT = {
     ExitCode.OK: ("done", "green"),
     ExitCode.FAILED: ("failed", "bold red"),
@@ -45,87 +31,6 @@ _EXIT = {
     ExitCode.UNREACHABLE: ("unreachable", "magenta"),
     ExitCode.INTERRUPTED: ("interrupted", "magenta"),
 }
-_ENTROPY = 9
-ALIKE = 24
-"""With more hosts than this, those that are wholly converged are told in one line."""
-
-
-def status_lines(
-    hosts: Sequence[HostStatus], look: Look, now: datetime, titles: dict[str, str] | None = None
-) -> list[Text]:
-    """Hosts by layers with each standing, when it was last seen, and the hosts that are behind."""
-    layers = list(dict.fromkeys(s.layer for h in hosts for s in h.layers))
-    good = [h for h in hosts if not h.behind and h.layers]
-    shown = [h for h in hosts if h.behind or not h.layers] if len(hosts) > ALIKE else list(hosts)
-    column = 12 if look.width >= 100 else 8  # noqa: PLR2004  (columns; "declared" takes eight)
-    scored = any(h.entropy is not None for h in hosts)
-    room = look.width - len(layers) * (column + 1) - 12 - (_ENTROPY if scored else 0)
-    width = min(max([4, *(cell_len(h.host) for h in shown)]), max(room, 8))
-    of = min(max([7, *(cell_len(h.persona) for h in shown)]), room - width)
-    of = of if of >= 7 else 0  # noqa: PLR2004  (narrower than its heading says nothing)
-    more = look.signs.more
-    lines = []
-    if shown:
-        heads = "".join(pad(x, column + 1) for x in _heads(layers, titles, column))
-        heads += pad("entropy", _ENTROPY) if scored else ""
-        persona = f"{pad('persona', of)}  " if of else ""
-        lines.append(line((f"{pad('host', width)}  {persona}{heads}last run", "bold")))
-    for host in shown:
-        persona = f"{pad(fit(host.persona, of, more), of)}  " if of else ""
-        lines.append(
-            line((pad(fit(host.host, width, more), width), "bold"), "  ", (persona, "dim"))
-            .append_text(_cells(host, layers, column, look))
-            .append_text(_entropy(host) if scored else Text())
-            .append(_last(host, now), style="dim")
-        )
-    if len(shown) < len(hosts):
-        lines.append(line((f"{look.signs.ok} ", "green"), f"{plural(len(good), 'host')} converged"))
-    return [*lines, Text(), _verdict(hosts)]
-
-
-def _heads(layers: list[str], titles: dict[str, str] | None, column: int) -> list[str]:
-    """``l2 machine`` where all of them fit, else ``l2``."""
-    full = [title_of(layer, titles) for layer in layers]
-    if all(cell_len(f) <= column for f in full):
-        return full
-    return [layer.partition("_")[0] for layer in layers]
-
-
-def _cells(host: HostStatus, layers: list[str], column: int, look: Look) -> Text:
-    by_layer = {s.layer: s for s in host.layers}
-    text = Text(no_wrap=True)
-    for layer in layers:
-        found = by_layer.get(layer)
-        if found is None:
-            text.append(pad("-", column + 1), style="dim")
-            continue
-        word = _SHORT.get(found.standing, found.standing.value)
-        text.append(pad(fit(word, column, look.signs.more), column + 1), _STANDING[found.standing])
-    return text
-
-
-def _entropy(host: HostStatus) -> Text:
-    """What the last look at the whole host came to."""
-    if host.entropy is None:
-        return Text(pad("-", _ENTROPY), style="dim")
-    return Text(pad(f"{host.entropy:,}", _ENTROPY), style="yellow" if host.entropy else "green")
-
-
-def _last(host: HostStatus, now: datetime) -> str:
-    if not host.declared:
-        return "unlisted"
-    times = [s.at for s in host.layers if s.at is not None]
-    return show_age(datetime.fromtimestamp(max(times), UTC), now) if times else "never"
-
-
-def _verdict(hosts: Sequence[HostStatus]) -> Text:
-    strangers = [h for h in hosts if not h.declared]
-    behind = sum(h.behind for h in hosts if h.declared)
-    declared = len(hosts) - len(strangers)
-    end = f" {plural(len(strangers), 'host')} no longer declared." if strangers else ""
-    if behind:
-        return line((f"{behind:,} of {plural(declared, 'host')} behind.", "yellow"), (end, "red"))
-    return line((f"{plural(declared, 'host')}, none behind.", "green"), (end, "red"))
 
 
 def shown_lines(values: Sequence[tuple[str, Any, str]], look: Look) -> list[Text]:
