@@ -36,6 +36,7 @@ _PIECE = 1 << 18
 _PIPE = 1 << 20
 _TICK = 0.2
 _STALLED = 1800.0  # a slow store may be silent for long while it takes a pack
+_LONG = 24 * 3600.0  # for what looks at a whole repository
 _KEPT_LINES = 20
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of linux/fcntl.h; Python 3.11's fcntl has it on Linux only
@@ -182,11 +183,14 @@ class Restic:
     def _check(self, ends: float, doing: str) -> None:
         check(self._cancelled, ends, doing)
 
-    def forget(self, snapshots: Sequence[str], *, prune: bool) -> None:
-        """Drop exactly these snapshots; with ``prune`` also the content that only they had."""
+    def forget(self, snapshots: Sequence[str]) -> None:
+        """Drop exactly these snapshots; the room that they take is made free by :meth:`prune`."""
         if snapshots:
-            words = ["forget", *(["--prune"] if prune else []), *snapshots]
-            self._run(words, "drop snapshots", deadline=6 * 3600.0)
+            self._run(["forget", *snapshots], "drop snapshots", deadline=_LONG)
+
+    def prune(self) -> None:
+        """Remove content that no snapshot has any more."""
+        self._run(["prune"], "make room in the repository", deadline=_LONG)
 
     def check(self, subset: str = "") -> None:
         """Check the repository's structure, and of its content ``subset`` (``"5%"``, ``"1/7"``).
@@ -194,7 +198,7 @@ class Restic:
         Raises DriverError naming what is damaged.
         """
         words = ["check", *(["--read-data-subset", subset] if subset else [])]
-        self._run(words, "check the repository", deadline=24 * 3600.0)
+        self._run(words, "check the repository", deadline=_LONG)
 
     def _run(self, words: Sequence[str], doing: str, *, deadline: float = 300.0) -> str:
         """One short answer. A lock that a dead restic left is taken away, and it is asked again."""

@@ -178,11 +178,11 @@ class Repository:
             flagged=bool(manifest.flagged),
         )
 
-    def drop(self, captures: Iterable[Capture], *, prune: bool) -> None:
+    def drop(self, captures: Iterable[Capture]) -> None:
         """Remove them: the manifest first, so that nothing half removed counts."""
         every = tuple(captures)
-        self.restic.forget([c.snapshot for c in every], prune=False)
-        self.restic.forget([part for c in every for part in c.parts], prune=prune)
+        self.restic.forget([c.snapshot for c in every])
+        self.restic.forget([part for c in every for part in c.parts])
 
 
 def repository_of(lab: str, entry: CaptureEntry | None, workspace: Workspace) -> Repository:
