@@ -30,7 +30,7 @@ from lab.masking import mask
 OLDEST = (0, 17)
 """The first whose exit codes tell a wrong password from a missing repository."""
 PROGRAM = "restic"
-INSTALL = "./bootstrap, or: sudo bootstrap.d/restic   (Debian 13 and newer: apt-get install restic)"
+INSTALL = "sudo tools/install-restic   (Debian 13 and newer: apt-get install restic)"
 
 _PIECE = 1 << 18
 _PIPE = 1 << 20
