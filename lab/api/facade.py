@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -329,7 +329,7 @@ class Lab:
     def capture(
         self,
         *selectors: str,
-        names: Iterable[str] = (),
+        names: Sequence[str] = (),
         accept_small: bool = False,
         on_event: events.Listener = events.ignore,
         jobs: int | None = None,

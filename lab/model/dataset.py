@@ -19,6 +19,7 @@ class DataSet:
         after: Run after they were read, whatever happened; ``""``: nothing.
         folder: Where the commands run; ``""``: ``/``.
         workload: The workload that uses it: stopped while its paths are swapped; ``""``: none.
+        optional: The paths are patterns, and what does not exist is no mistake.
         where: What leads to it in the host's merged document, for the error's line.
     """
 
@@ -31,6 +32,7 @@ class DataSet:
     after: str = ""
     folder: str = ""
     workload: str = ""
+    optional: bool = False
     where: tuple[str | int, ...] = ()
 
     @property

@@ -21,12 +21,22 @@ from lab.errors import ConfigError, Problem
 from lab.journal import Journal, commit_of, locked
 from lab.layer import Workspace
 from lab.model.dataset import DataSet
+from lab.model.hooks import Keep
 from lab.model.host import Host
 from lab.model.outcome import ExitCode, Outcome, RunReport
 from lab.model.recovered import CaptureRecord
 from lab.model.units import show_size
-from lab.recovery import capturing, reach, reading
-from lab.recovery.repository import Capture, Listing, Repository, record_of, repository_of
+from lab.recovery import capturing, labset, reach, reading
+from lab.recovery.freshness import Freshness, freshness
+from lab.recovery.identity import IDENTITY_SET
+from lab.recovery.repository import (
+    LAB_HOST,
+    Capture,
+    Listing,
+    Repository,
+    record_of,
+    repository_of,
+)
 from lab.recovery.retention import disposable
 from lab.recovery.run import Part, SetRun
 
@@ -76,8 +86,8 @@ class Captures:
         return repository_of(self._inventory.name, self._inventory.capture, self._workspace)
 
     def sets(self, host: Host) -> tuple[DataSet, ...]:
-        """What of a host must not be lost."""
-        return data_sets(host, self._engine.layers)
+        """What of a host must not be lost; what makes it itself comes last."""
+        return (*data_sets(host, self._engine.layers), IDENTITY_SET)
 
     def listing(self) -> Listing:
         """What the repository holds; from then on the journal says the same."""
@@ -93,13 +103,13 @@ class Captures:
     def take(
         self,
         hosts: Sequence[Host],
-        names: Iterable[str] = (),
+        names: Sequence[str] = (),
         *,
         accept_small: bool = False,
         listen: events.Listener = events.ignore,
         jobs: int | None = None,
     ) -> CaptureReport:
-        """Capture the sets of these hosts (with these ``names``; none: all).
+        """Capture the sets of these hosts (with these ``names``; none: all, and the lab's own).
 
         Every set is tried. Raises Locked, ConfigError, and what keeps the repository from being
         used; every other failure is in the report.
@@ -120,6 +130,8 @@ class Captures:
                     run.part(host.name, one.name, step)
 
             each([replace(h, after=()) for h in busy], work, lambda _: True, jobs or JOBS)
+            if not names:
+                run.part(LAB_HOST, labset.DATA, partial(self._take_lab, repository, listing))
         return CaptureReport(run.report(), tuple(run.records), run.notes)
 
     def _take(self, taking: _Taking, part: Part, *, accept_small: bool) -> None:
@@ -146,26 +158,58 @@ class Captures:
         self._journal.keep_capture(record)
         faults.point("capture.after_record")
         part.record, part.notes = record, taken.notes
-        files = f"{record.files} files, " if record.files else ""
+        some = "1 file, " if record.files == 1 else f"{record.files:,} files, "
+        files = some if record.files else ""
         part.applied = (f"captured {files}{show_size(record.size)}",)
         part.outcome = Outcome.CHANGED
         if taken.flagged:
             hint = f"look at it; if it is right: lab capture host={host.name} --accept-small"
             part.flag(f"{one.name} of {host.name} is flagged: {taken.flagged}", hint)
         part.tell("dropping old captures")
-        self._drop(repository, (taken.capture, *every), host)
+        self._drop(repository, (taken.capture, *every), host.lifecycle.keep)
 
-    def _drop(self, repository: Repository, every: Sequence[Capture], host: Host) -> None:
+    def _take_lab(self, repository: Repository, listing: Listing, part: Part) -> None:
+        """The lab's own; last, so that it holds the record of the others."""
+        every = listing.of(LAB_HOST, labset.DATA)
+        taken = labset.take_lab(
+            repository,
+            self._workspace,
+            self._journal,
+            last=next(iter(every), None),
+            commit=self._commit() or "",
+        )
+        part.record = record_of(taken.capture)
+        self._journal.keep_capture(part.record)
+        part.applied = (f"captured {show_size(part.record.size)}",)
+        part.outcome = Outcome.CHANGED
+        self._drop(repository, (taken.capture, *every), Keep())
+
+    def _drop(self, repository: Repository, every: Sequence[Capture], keep: Keep) -> None:
         """Of one set: what nothing keeps. Room is made by :meth:`tidy`."""
-        gone = disposable(every, host.lifecycle.keep)
+        gone = disposable(every, keep)
         repository.drop(gone)
         for capture in gone:
             self._journal.forget_capture(capture.host, capture.snapshot)
 
+    def known(self) -> list[CaptureRecord]:
+        """What the journal holds, newest first: as of the last listing."""
+        return self._journal.captures()
+
+    def freshness(self, hosts: Sequence[Host]) -> tuple[Freshness, ...]:
+        """How new the captures of these hosts are: from the journal alone."""
+        known, now = self._journal.captures(), time.time()
+        return tuple(
+            one
+            for host in hosts
+            for one in freshness(
+                host.name, (s.name for s in self.sets(host)), host.lifecycle, known, now
+            )
+        )
+
     def verify(
         self,
         hosts: Sequence[Host],
-        names: Iterable[str] = (),
+        names: Sequence[str] = (),
         *,
         subset: str = "",
         listen: events.Listener = events.ignore,

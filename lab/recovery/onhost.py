@@ -55,11 +55,11 @@ class Looked:
 def look(one: DataSet) -> str:
     """A script that tells :class:`Looked`."""
     lines = ['echo "tar $(tar --version 2>/dev/null | head -n 1)"']
-    for path in one.paths:
+    for path in () if one.optional else one.paths:
         word = quote(path)
         lines.append(f'[ -e {word} ] || [ -L {word} ] || echo "missing "{word}')
         lines.append(_restoring(path))
-    words = " ".join(quote(p) for p in one.paths)
+    words = " ".join(one.paths if one.optional else map(quote, one.paths))
     if words:
         lines.append(f'echo "size $(du -skc {words} 2>/dev/null | tail -n 1 | cut -f 1)"')
     return "\n".join(lines)
@@ -117,6 +117,9 @@ def files(one: DataSet) -> str:
     """A script whose output is an archive of the paths, held still while they are read."""
     words = [_TAR, *(f"--exclude={quote(p)}" for p in _excluded(one))]
     tar = " ".join([*words, "-cf -", "--", *(quote(p.lstrip("/") or ".") for p in one.paths)])
+    if one.optional:
+        expand = f'for p in {" ".join(one.paths)}; do [ -e "$p" ] && set -- "$@" "${{p#/}}"; done'
+        tar = f'set --; {expand}; {" ".join(words)} -cf - -T /dev/null -- "$@"'
     if not one.quiesced:
         return f"{tar}\nr=$?; echo '{_MARK} tar' $r >&2; [ $r -le 1 ]\n"
     before, after = (f"{_setting(one)}\n{script}\n" for script in (one.before, one.after))
