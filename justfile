@@ -47,6 +47,18 @@ ssh *args:
 doctor *args:
     @lab doctor "$@"
 
+# Capture what must not be lost:  just capture   just capture host=media1 data=photos
+capture *args:
+    @lab capture "$@"
+
+# What was captured, when, and whether it was read back:  just captures list   just captures verify
+captures *args:
+    @lab captures "$@"
+
+# Put a restic that is new enough on this machine (as root)
+restic:
+    @tools/install-restic
+
 # Any other verb:  just lab history
 lab *args:
     @lab "$@"

@@ -203,6 +203,19 @@ class Journal:
                 self._db.close()
                 self._db = None
 
+    def copy_to(self, path: Path) -> None:
+        """A whole copy as of one moment, while others may write. Raises LabError."""
+        with self._lock:
+            source = self._writer()
+            try:
+                copy = sqlite3.connect(path)
+                try:
+                    source.backup(copy)
+                finally:
+                    copy.close()
+            except sqlite3.Error as error:
+                raise LabError(f"Unable to copy the journal {self._path}: {error}.") from error
+
     def _reader(self) -> sqlite3.Connection | None:
         """The database, or ``None`` where nothing was ever recorded. Creates nothing."""
         if self._db is None and self._path.exists():

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel
 
 from lab.errors import Interrupted, Problem
+from lab.model.dataset import DataSet
 from lab.model.host import Host, Part
 from lab.model.outcome import Finding
 from lab.model.plan import Change, Plan
@@ -253,6 +254,10 @@ def _nothing_known(host: Host, part: Part) -> Known:  # noqa: ARG001
     return frozenset()
 
 
+def _no_data(host: Host, part: Part) -> tuple[DataSet, ...]:  # noqa: ARG001
+    return ()
+
+
 def _first_part(layer: Layer, host: Host) -> Part | None:
     return next(iter(host.parts.get(layer.name, ())), None)
 
@@ -291,6 +296,7 @@ class Layer:
         check: Problems that validation by types cannot find: ``(path, message)``.
         known: What this part puts on the machine that a look at the whole machine will come
             across (the login's user, a workload's data): no reason to tell of it.
+        data: What this part keeps on the machine that must not be lost.
         surveyor: The part whose driver, where it can, tells what is there undeclared; ``None`` =
             nobody on this host. A part of no workload at all may stand for a host without any.
         findings: For ``lab doctor``: what is well and what is not, each with the line that mends
@@ -320,6 +326,7 @@ class Layer:
     claims: Callable[[Host, Part], tuple[Claim, ...]] = _no_claims
     check: Callable[[Host, Part], tuple[tuple[tuple[str | int, ...], str], ...]] = _no_problems
     known: Callable[[Host, Part], Known] = _nothing_known
+    data: Callable[[Host, Part], tuple[DataSet, ...]] = _no_data
     surveyor: Callable[[Layer, Host], Part | None] = _first_part
     findings: Callable[[Workspace, Host, Part], tuple[Finding, ...]] = _nothing_found
     prune_parts: bool = False

@@ -67,12 +67,6 @@ class DrillStatus:
     overdue: bool = False
 
 
-def data_sets(host: Host) -> tuple[str, ...]:
-    """The workloads of a host that say where their data lies: what captures are expected of."""
-    parts = (part for of_layer in host.parts.values() for part in of_layer)
-    return tuple(p.name for p in parts if p.name and getattr(p.spec, "data", None))
-
-
 def by_host(records: Iterable[RecordT]) -> dict[str, list[RecordT]]:
     """Records in their order, host by host."""
     found: dict[str, list[RecordT]] = {}

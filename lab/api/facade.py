@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lab import events
 from lab.api.adopting import Adopted, Login, checked, drafted, host_of
@@ -42,6 +43,9 @@ from lab.model.host import Host, Part
 from lab.model.outcome import ExitCode, Finding, Level, Outcome, RunReport
 from lab.secrets.store import Store
 from layers import LAYERS
+
+if TYPE_CHECKING:
+    from lab.recovery.captures import CaptureReport, Captures
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +323,31 @@ class Lab:
             )
         self.close()
         forget(self.workspace)
+
+    @cached_property
+    def captures(self) -> Captures:
+        """Its captures: taking, listing, verifying, dropping them."""
+        from lab.recovery.captures import Captures  # noqa: PLC0415 (most calls need none of it)
+
+        return Captures(self.inventory, self._engine, self.workspace, self._journal)
+
+    def capture(
+        self,
+        *selectors: str,
+        names: Sequence[str] = (),
+        accept_small: bool = False,
+        on_event: events.Listener = events.ignore,
+        jobs: int | None = None,
+    ) -> CaptureReport:
+        """Capture what of these hosts must not be lost (only the sets of these ``names``).
+
+        A capture that is empty, or suddenly tiny, is flagged: kept, and no success.
+        """
+        hosts = self.select(*selectors)
+        with self._running():
+            return self.captures.take(
+                hosts, names, accept_small=accept_small, listen=on_event, jobs=jobs
+            )
 
     def undeclared(self) -> tuple[str, ...]:
         """Hosts of which something exists and that no file declares any more."""

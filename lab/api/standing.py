@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from lab.api.durability import CaptureStatus, DrillStatus, by_host, captures_of, data_sets, drill_of
+from lab.api.durability import CaptureStatus, DrillStatus, by_host, captures_of, drill_of
+from lab.config.datasets import IDENTITY, data_sets
 from lab.engine.digests import Digests
 from lab.journal import Holder, Look, Owned, PartRecord, Score
 from lab.layer import Layer
@@ -162,6 +163,7 @@ def standings(
     found: list[HostStatus] = []
     for host in hosts:
         name, since = host.name, known.first_seen.get(host.name)
+        expected, kept = _expected(host, layers), captures.get(name, ())
         score = known.scores.get(name)
         found.append(
             HostStatus(
@@ -176,7 +178,7 @@ def standings(
                 entropy=score.score if score else None,
                 surveyed=score.at if score else None,
                 running=known.holders.get(name),
-                captures=captures_of(host, data_sets(host), captures.get(name, ()), now, since),
+                captures=captures_of(host, expected, kept, now, since),
                 drill=drill_of(host, drills.get(name, ()), now, since),
                 rto=host.lifecycle.rto,
                 rpo=host.lifecycle.rpo,
@@ -185,6 +187,11 @@ def standings(
     declared = {h.host for h in found}
     orphans = {t.host: t for t in known.ledger if t.host not in declared}.values()
     return found + [HostStatus(t.host, t.persona, t.provider, (), declared=False) for t in orphans]
+
+
+def _expected(host: Host, layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    """What there are captures of, once the host is captured at all."""
+    return (*(one.name for one in data_sets(host, layers)), IDENTITY)
 
 
 def _parts(known: Known) -> dict[tuple[str, str, str], _Part]:

@@ -104,14 +104,20 @@ def _variable(name: str, value: str) -> str:
     return f'"{name}={escaped}"'
 
 
+def environment_lines() -> str:
+    """Where this user keeps things, for a unit that is to find the same."""
+    names = ("STATE_HOME", "CACHE_HOME", "DATA_HOME", "CONFIG_HOME", "RUNTIME_DIR")
+    said = {f"XDG_{n}": os.environ.get(f"XDG_{n}", "") for n in names}
+    lines = [f"Environment={_variable(n, v)}\n" for n, v in said.items() if v.startswith("/")]
+    return "".join(lines)
+
+
 def unit_text(lab: str, *, system: bool) -> str:
     """The unit of the service that polls."""
-    names = ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
-    said = {n: os.environ[n] for n in names if os.environ.get(n, "").startswith("/")}
     return _UNIT.format(
         lab=lab,
         after="After=network-online.target\nWants=network-online.target\n" if system else "",
-        environment="".join(f"Environment={_variable(n, v)}\n" for n, v in said.items()),
+        environment=environment_lines(),
         python=exec_word(sys.executable),
         target="multi-user.target" if system else "default.target",
     )

@@ -36,6 +36,12 @@ TABLE = {
     "history": ("lab.cli.queries:history", "List the last runs: who, when, what came of it."),
     "ssh": ("lab.cli.queries:ssh", "Log in to a host, its key already known."),
     "destroy": ("lab.cli.runs:destroy", "Remove hosts; durable data only when asked to."),
+    "capture": ("lab.cli.captures:capture", "Capture what must not be lost."),
+    "captures": ("lab.cli.captures:captures", "List, check, verify and drop captures."),
+    "schedule": (
+        "lab.cli.captures:schedule",
+        "Capture and verify by systemd timers, as the personas say.",
+    ),
     "secrets": ("lab.cli.secrets:secrets", "Keep passwords and keys encrypted in git."),
     "doctor": ("lab.cli.checks:doctor", "Check this machine, and say what mends it."),
     "schema": ("lab.cli.checks:schema", "Print the JSON Schemas of the lab's files."),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from lab import events
-from lab.api import Adopted, Lab, SurveyReport
+from lab.api import Lab
 from lab.cli.options import Settings
 from lab.cli.progress import progress
 from lab.cli.signals import stoppable
@@ -18,7 +18,17 @@ from lab.cli.text.rows import tree_lines
 from lab.errors import Interrupted, LabError
 from lab.model.outcome import RunReport
 
-ReportT = TypeVar("ReportT", RunReport, SurveyReport, Adopted)
+
+class Told(Protocol):
+    """What every report has."""
+
+    @property
+    def verb(self) -> str:
+        """What was asked for."""
+        ...
+
+
+ReportT = TypeVar("ReportT", bound=Told)
 
 
 class Session:

@@ -92,6 +92,7 @@ class Shell:
         check: bool = True,
         hint: str = "",
         on_sent: Callable[[int], None] | None = None,
+        sink: Callable[[bytes], None] | None = None,
     ) -> Reply:
         """Run a POSIX sh script in a fresh subshell on the host, in one round trip.
 
@@ -100,11 +101,13 @@ class Shell:
             doing: For messages: ``Unable to {doing} on {host}: …``.
             stdin: What the script reads; an iterable (with ``stdin_size``) is streamed.
             stdin_size: Bytes in the iterable.
-            deadline: Seconds.
+            deadline: Seconds; with a ``sink``, since anything came last.
             root: As root, through sudo or doas where the login is not.
             check: Raise DriverError for a status other than 0.
             hint: For that error.
             on_sent: Called with the count of stdin bytes sent so far.
+            sink: Given what the script writes, piece by piece, of any length; the reply then holds
+                none of it. What it raises ends the session, and is raised.
 
         Raises:
             TransportError: the host cannot be reached, or the connection broke.
@@ -120,7 +123,7 @@ class Shell:
             stdin = (whole[i : i + _PIECE] for i in range(0, stdin_size, _PIECE))
         elif stdin_size is None:
             raise ValueError("an iterable stdin needs its stdin_size")
-        command = Command(script.encode() + b"\n", stdin, stdin_size, deadline, on_sent)
+        command = Command(script.encode() + b"\n", stdin, stdin_size, deadline, on_sent, sink)
         self._take_turn()
         try:
             status, out, err = self._exchange(command, doing, as_root=root)

@@ -44,7 +44,8 @@ class OverdueError(Exception):
 class Command:
     """What goes over in one frame.
 
-    ``size`` is the exact count of bytes that ``stdin`` yields.
+    ``size`` is the exact count of bytes that ``stdin`` yields. With a ``sink`` what the script
+    writes goes there as it comes, and the deadline is how long nothing may come.
     """
 
     script: bytes
@@ -52,6 +53,12 @@ class Command:
     size: int
     deadline: float
     on_sent: Callable[[int], None] | None = None
+    sink: Callable[[bytes], None] | None = None
+
+    @property
+    def patience(self) -> float:
+        """Until when something more must have come, now that something came."""
+        return time.monotonic() + self.deadline if self.sink is not None else 0.0
 
 
 @dataclass(slots=True)
@@ -59,6 +66,7 @@ class _Stream:
     """One of the two streams that come back: finds the command's part between its marks."""
 
     nonce: bytes
+    sink: Callable[[bytes], None] | None = None
     before: bytearray = field(default_factory=bytearray)
     body: bytearray = field(default_factory=bytearray)
     started: bool = False
@@ -84,6 +92,16 @@ class _Stream:
             if end >= 0:
                 self.status = int(self.body[at + len(mark) : end])
                 del self.body[at:]
+        if self.sink is not None:
+            self._pass_on(self.sink)
+
+    def _pass_on(self, sink: Callable[[bytes], None]) -> None:
+        """Everything that cannot be part of the mark that ends it."""
+        count = len(self.body) if self.status is not None else self._searched
+        if count:
+            sink(bytes(memoryview(self.body)[:count]))
+            del self.body[:count]
+            self._searched = 0
 
 
 class Session:
@@ -121,7 +139,7 @@ class Session:
             SessionEndedError, OverdueError, Interrupted; ValueError where ``size`` was wrong.
         """
         nonce = secrets.token_hex(16).encode()
-        out, err = _Stream(nonce), _Stream(nonce)
+        out, err = _Stream(nonce, command.sink), _Stream(nonce)
         pieces = self._pieces(nonce, command)
         ends = time.monotonic() + command.deadline
         assert self._process.stdin is not None  # noqa: S101
@@ -141,6 +159,7 @@ class Session:
                 for key, _ in selector.select(_TICK):
                     if key.data is not None:
                         self._receive(key, selector, out, err)
+                        ends = max(ends, command.patience)
                         continue
                     if not waiting:
                         waiting = memoryview(next(pieces, b""))

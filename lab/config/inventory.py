@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lab.config import accepted
+from lab.config.datasets import declared as declared_data
 from lab.config.files import LabReader
 from lab.config.merge import merge, without
 from lab.config.problems import problems_of, suggest
@@ -22,10 +23,11 @@ from lab.model.accepted import Acceptance, AcceptedFile
 from lab.model.declared import (
     DNS_NAME,
     NAME,
+    CaptureEntry,
     HostEntry,
     HostsFile,
     LabEntry,
-    Lifecycle,
+    Overlaid,
     Persona,
     host_name,
 )
@@ -33,7 +35,7 @@ from lab.model.host import Host, Part
 from lab.model.secret import NoSecrets, Secrets
 
 HOST_KEYS = frozenset(HostEntry.model_fields)
-OVERLAID = frozenset({"lifecycle", "vars"})
+OVERLAID = frozenset({"data", "lifecycle", "vars"})
 PERSONA_KEYS = frozenset(Persona.model_fields)
 
 
@@ -51,6 +53,7 @@ class Inventory:
         lab: The tree of ``lab.yaml``.
         secrets: Where the values of its secrets come from.
         accepted: What may be on the machines undeclared.
+        capture: Where captures are kept; ``None`` where the lab does not say.
         commit: Which commit these files are, where whoever loaded them knows; ``None`` = ask git.
     """
 
@@ -65,6 +68,7 @@ class Inventory:
 
     accepted: tuple[Acceptance, ...] = ()
     commit: str | None = None
+    capture: CaptureEntry | None = None
 
     @property
     def context(self) -> dict[str, Any]:
@@ -113,7 +117,7 @@ class _Loading:
         self.purposes: dict[str, str] = {}
         self._resolved: dict[str, Node | None] = {}
         self._settings: dict[int, Persona | None] = {}
-        self._lifecycles: dict[int, Lifecycle] = {}
+        self._overlaid: dict[tuple[int, ...], Overlaid | None] = {}
         self._parts: dict[tuple[Any, ...], tuple[Part, ...] | None] = {}
         self._kept: list[Node] = []  # keeps nodes alive whose id() is a cache key
 
@@ -147,6 +151,7 @@ class _Loading:
             lab=lab_tree,
             secrets=self.secrets,
             accepted=fine,
+            capture=entry.capture,
         )
 
     def _tell(self, place: Place | str, what: str) -> None:
@@ -277,7 +282,8 @@ class _Loading:
         if parts is None:
             return None
         settings = self._settings_of(persona)
-        if settings is None:
+        kept = self._overlaid_of(merged)
+        if settings is None or kept is None:
             return None
         host = Host(
             name=name,
@@ -289,7 +295,8 @@ class _Loading:
             protect=said.protect or settings.protect,
             vars={**entry.vars, **settings.vars, **said.vars},
             parts=parts,
-            lifecycle=self._lifecycle_of(merged),
+            lifecycle=kept.lifecycle,
+            data=declared_data(kept.data),
         )
         own_keys = [k for k in node.value if k in HOST_KEYS - OVERLAID]
         document = Node(
@@ -310,19 +317,15 @@ class _Loading:
             self._settings[id(persona)] = settings
         return self._settings[id(persona)]
 
-    def _lifecycle_of(self, merged: Node) -> Lifecycle:
-        """The host's over the persona's; a mistake in either was told where it stands."""
-        node = merged.get("lifecycle")
-        if node is None:
-            return Lifecycle()
-        if id(node) not in self._lifecycles:
-            try:
-                said = Lifecycle.model_validate(node.plain())
-            except ValidationError:
-                said = Lifecycle()
-            self._lifecycles[id(node)] = said
-            self._kept.append(node)
-        return self._lifecycles[id(node)]
+    def _overlaid_of(self, merged: Node) -> Overlaid | None:
+        """What a host's own entry may say differently from its persona; validated once for all."""
+        nodes = {k: n for k in Overlaid.model_fields if (n := merged.get(k)) is not None}
+        key = tuple(id(n) for n in nodes.values())
+        if key not in self._overlaid:
+            self._kept += nodes.values()
+            tree = _document_tree(nodes, merged)
+            self._overlaid[key] = self._validate(Overlaid, tree.plain(), tree)
+        return self._overlaid[key]
 
     def _check_address(self, address: str, node: Node) -> None:
         """An address or a name; which of them a machine can have, its layer says."""

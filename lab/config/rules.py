@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from lab.config.datasets import data_problems
 from lab.config.problems import suggest
 from lab.config.tree import Node, Place
 from lab.errors import Problem
@@ -39,6 +40,7 @@ def host_problems(
     claimed: dict[str, tuple[str, Place]] = {}
     for host in hosts.values():
         tree = trees[host.name]
+        yield from data_problems(host, tree, layers)
         for layer in layers:
             for part in host.parts[layer.name]:
                 for path, what in layer.check(host, part):

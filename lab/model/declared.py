@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from lab.model.secret import Vars
+from lab.model.hooks import DeclaredData, Keep
+from lab.model.secret import SecretText, TextOrSecret, Vars
 from lab.model.units import Duration
 
 NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
@@ -39,6 +40,7 @@ class Lifecycle(_Declared):
     drill: Duration | None = None
     rto: Duration | None = Field(None, description="the longest a rebuild may take")
     rpo: Duration | None = Field(None, description="the most work that may be lost")
+    keep: Keep = Keep()
 
 
 class Persona(_Declared):
@@ -50,6 +52,7 @@ class Persona(_Declared):
     vars: Vars = Field({}, description="free values for templates")
     protect: bool = Field(False, description="nothing may be destroyed, whatever the flags say")
     lifecycle: Lifecycle = Lifecycle()
+    data: dict[Name, DeclaredData] = Field({}, description="what must not be lost, and no workload")
 
 
 class HostEntry(_Declared):
@@ -67,6 +70,34 @@ class HostEntry(_Declared):
     vars: Vars = {}
     protect: bool = False
     lifecycle: Lifecycle = Lifecycle()
+    data: dict[Name, DeclaredData] = {}
+
+
+class Overlaid(_Declared):
+    """What a host has of these once its own entry has been laid over its persona."""
+
+    lifecycle: Lifecycle = Lifecycle()
+    data: dict[Name, DeclaredData] = {}
+
+
+class RepositoryEntry(_Declared):
+    """Where captures are kept: a restic repository."""
+
+    kind: Literal["restic"] = "restic"
+    url: TextOrSecret = Field(
+        description="a path (a relative one lies below ~/.local/share/strata/LAB), sftp:, s3:, b2: "
+        "or rest:"
+    )
+    password: SecretText
+    environment: dict[str, TextOrSecret] = Field(
+        {}, description="what the store wants: AWS_ACCESS_KEY_ID and the like"
+    )
+
+
+class CaptureEntry(_Declared):
+    """``capture:`` of ``lab.yaml``."""
+
+    repository: RepositoryEntry
 
 
 class LabEntry(_Declared):
@@ -76,7 +107,7 @@ class LabEntry(_Declared):
     providers: dict[Name, dict[str, Any]] = Field(
         description="where machines come from: a name and its kind"
     )
-    capture: Vars = Field({}, description="where captures are kept")
+    capture: CaptureEntry | None = Field(None, description="where captures are kept")
     vars: Vars = Field({}, description="free values for every template")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lab.model.dataset import DataSet
 from lab.model.declared import Lifecycle
 
 NO_VARS: Mapping[str, Any] = MappingProxyType({})
@@ -38,8 +39,9 @@ class Host:
         after: Hosts that must be converged before this one.
         protect: Nothing of this host may be destroyed, whatever the flags say.
         vars: Free values for templates.
-        lifecycle: How often it is captured and drilled, and what a rebuild may cost.
         parts: Layer name to its targets, in the order they are converged.
+        lifecycle: How often it is captured and drilled, and what a rebuild may cost.
+        data: What must not be lost and belongs to no workload (the persona's ``data:``).
     """
 
     name: str
@@ -52,3 +54,4 @@ class Host:
     vars: Mapping[str, Any] = field(default_factory=lambda: NO_VARS)
     parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    data: tuple[DataSet, ...] = ()

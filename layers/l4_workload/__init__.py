@@ -36,6 +36,7 @@ LAYER = Layer(
     drivers={"compose": _compose, "memory": _memory},
     check=planner.check,
     known=planner.known,
+    data=planner.data,
     surveyor=planner.surveyor,
     prune_parts=True,
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.layer import Above, Layer, Prediction, Target
+from lab.model.dataset import DataSet
 from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
 from lab.model.undeclared import Known, Sort
 from layers.l4_workload import drift
 from layers.l4_workload.composition import Composition, read, read_project
-from layers.l4_workload.spec import Document, Inputs, Observed, Outputs, Workload
+from layers.l4_workload.spec import FOLDER, Document, Inputs, Observed, Outputs, Workload
 
 WorkloadTarget = Target[Workload, Inputs]
 Problems = tuple[tuple[tuple[str | int, ...], str], ...]
@@ -36,6 +37,28 @@ def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's sign
     """The folders that hold a workload's data: they are captured."""
     data = part.spec.data if isinstance(part.spec, Workload) else ()
     return frozenset((Sort.DIRECTORY, folder) for folder in data)
+
+
+def data(host: Host, part: Part) -> tuple[DataSet, ...]:  # noqa: ARG001 (the protocol's signature)
+    """What a workload keeps: one set, by its name."""
+    spec = part.spec
+    if not isinstance(spec, Workload) or not (spec.data or spec.capture.dump):
+        return ()
+    hooks = spec.capture
+    return (
+        DataSet(
+            name=part.name,
+            paths=tuple(sorted(spec.data)),
+            exclude=hooks.exclude,
+            dump=hooks.dump,
+            restore=hooks.restore,
+            before=hooks.quiesce.before,
+            after=hooks.quiesce.after,
+            folder=f"{FOLDER}/{part.name}",
+            workload=part.name,
+            where=("workloads", part.name),
+        ),
+    )
 
 
 def desired(target: WorkloadTarget) -> Observed:

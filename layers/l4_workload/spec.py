@@ -16,9 +16,12 @@ from pydantic import (
 )
 
 from lab.model.files import File, Project
+from lab.model.hooks import Hooks
 from lab.model.secret import Secret
 from lab.model.units import Duration
 
+FOLDER = "/var/lib/strata/workloads"
+"""Where projects are put on a host, each in a folder of its name."""
 _HEALTH = re.compile(r"^:(\d{1,5})(/\S*)?$")
 _LAST_PORT = 65535
 _IMAGE = re.compile(r"^[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\d+/[a-z0-9._/-]+)?:[\w][\w.-]{0,127}$")
@@ -155,6 +158,8 @@ class Workload(_Written):
     Attributes:
         compose: The Compose file; its whole folder goes to the host with it.
         data: Folders on the host that hold what must not be lost; they are captured, never removed.
+        capture: How: a dump, what is run around the reading, what is left out. Commands run in the
+            project's folder on the host.
         health: When absent, running containers (healthy ones, where Compose checks) are enough.
         images: Images to make here and to load on the host, by name and tag.
         variables: Values for ``${NAME}`` in the Compose file (they go into its ``.env``).
@@ -162,6 +167,7 @@ class Workload(_Written):
 
     compose: Project
     data: tuple[AbsolutePath, ...] = ()
+    capture: Hooks = Hooks()
     health: Health | None = None
     images: dict[Annotated[str, AfterValidator(_image_name)], ImageSource] = {}
     variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], Variable] = {}

@@ -13,9 +13,9 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from layers.l4_workload.drift import file_identity
-from layers.l4_workload.spec import Container, Health, Observed, Record
+from layers.l4_workload.spec import FOLDER, Container, Health, Observed, Record
 
-ROOT = "/var/lib/strata/workloads"
+ROOT = FOLDER
 """Where projects live on a host: ``<name>/`` is the folder, ``<name>.json`` our record of it."""
 
 IMAGE_LABEL = "io.strata.image"

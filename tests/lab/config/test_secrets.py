@@ -141,7 +141,7 @@ def test_who_uses_what_follows_the_merged_documents(known):
     inventory = known(
         {
             "lab.yaml": "name: demo\nproviders:\n  box: {kind: toy}\n"
-            "vars: {all: !secret one}\ncapture: {password: !secret two}\n",
+            "vars: {all: !secret one}\ncapture: {repository: {url: c, password: !secret two}}\n",
             "personas/web.yaml": "vars: {a: !secret one}\n",
             "personas/db.yaml": "extends: [web]\nvars: {b: {c: !secret two}}\n",
             "inventory/hosts.yaml": "hosts:\n  web1: {persona: web, provider: box}\n"

@@ -1,0 +1,448 @@
+"""restic (0.17 or newer) as a program on this machine: streams in, streams out, snapshots listed.
+
+The password goes to it through a pipe of its own: never an argument, a variable or a file. So does
+nothing that a host could see: restic only ever runs here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
+from lab.masking import mask
+
+OLDEST = (0, 17)
+"""The first whose exit codes tell a wrong password from a missing repository."""
+PROGRAM = "restic"
+INSTALL = "sudo tools/install-restic   (Debian 13 and newer: apt-get install restic)"
+
+_PIECE = 1 << 18
+_PIPE = 1 << 20
+_TICK = 0.2
+_STALLED = 1800.0  # a slow store may be silent for long while it takes a pack
+_LONG = 24 * 3600.0  # for what looks at a whole repository
+_KEPT_LINES = 20
+_NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of linux/fcntl.h; Python 3.11's fcntl has it on Linux only
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+
+
+class NoRepository(DriverError):  # noqa: N818 (the house names read as sentences)
+    """Nothing is there, or something that is no repository."""
+
+
+class WrongPassword(DriverError):  # noqa: N818
+    """The repository is there, and does not open with this password."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to open one repository.
+
+    Attributes:
+        url: As restic writes it: a path, ``sftp:``, ``s3:``, ``b2:``, ``rest:``.
+        password: Asked for each time restic starts.
+        environment: What the store wants (``AWS_ACCESS_KEY_ID``); asked for each time, too.
+        cache: Where restic may keep its cache; ``None``: no cache.
+    """
+
+    url: str
+    password: Callable[[], str] = field(repr=False)
+    environment: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
+    cache: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        """The address for people, without what may be a password in it."""
+        return _CREDENTIALS.sub("//…@", self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One snapshot as the repository lists it; ``size`` is what went in, where restic says so."""
+
+    id: str
+    at: float
+    host: str
+    tags: frozenset[str]
+    paths: tuple[str, ...]
+    size: int | None = None
+
+    def tag(self, key: str) -> str:
+        """The value of the tag ``key=value``, ``""`` where there is none."""
+        start = f"{key}="
+        return next((t.removeprefix(start) for t in self.tags if t.startswith(start)), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a new snapshot is called: its one file's name, whose it is, and when it was so."""
+
+    name: str
+    host: str
+    tags: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What came of storing a stream: bytes that went in, bytes that the repository grew by."""
+
+    snapshot: str
+    size: int
+    added: int
+
+
+class Restic:
+    """One repository. Used from several threads at once."""
+
+    def __init__(self, access: Access, cancelled: threading.Event | None = None) -> None:
+        self.access = access
+        self._cancelled = cancelled or threading.Event()
+
+    def exists(self) -> bool:
+        """Whether a repository is there that this password opens. Raises WrongPassword."""
+        try:
+            self._run(["cat", "config"], "open the repository")
+        except NoRepository:
+            return False
+        return True
+
+    def create(self) -> None:
+        """Make it. Raises DriverError where one is there."""
+        self._run(["init"], "make the repository")
+
+    def snapshots(self, *tags: str) -> list[Snapshot]:
+        """All that carry every one of the tags, oldest first."""
+        words = ["snapshots", *(["--tag", ",".join(tags)] if tags else [])]
+        text = self._run(words, "list the repository")
+        return sorted((_snapshot(entry) for entry in json.loads(text) or ()), key=lambda s: s.at)
+
+    @contextmanager
+    def writing(self, label: Label) -> Iterator[Writing]:
+        """Store one stream: write to it, then ``finish()``; left without that, nothing is stored.
+
+        ``finish()`` is the moment from which the snapshot exists.
+        """
+        with self._started(_backup(label), stdin=subprocess.PIPE) as call:
+            yield Writing(call, f"store {label.name} of {label.host}", self._cancelled)
+
+    def store(self, label: Label, file: IO[bytes]) -> Stored:
+        """Store a file that is whole already: also when this process dies meanwhile."""
+        doing = f"store {label.name} of {label.host}"
+        file.flush()
+        file.seek(0, os.SEEK_END)
+        size = file.tell()
+        file.seek(0)
+        with self._started(_backup(label), stdin=file) as call:
+            return call.summary(doing, size, self._cancelled)
+
+    @contextmanager
+    def reading(self, snapshot: str, name: str) -> Iterator[Iterator[bytes]]:
+        """The content of a snapshot's one file, piece by piece, checked by restic as it comes.
+
+        The iterator raises DriverError at its end where the content is not whole.
+        """
+        words = ["dump", snapshot, f"/{name}"]
+        with self._started(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as call:
+            yield self._pieces(call, f"read {name} of snapshot {snapshot[:8]}")
+
+    def _pieces(self, call: _Call, doing: str) -> Iterator[bytes]:
+        stdout = call.process.stdout
+        assert stdout is not None  # noqa: S101 (opened above)
+        ends = time.monotonic() + _STALLED
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            while True:
+                self._check(ends, doing)
+                if not selector.select(_TICK):
+                    continue
+                piece = os.read(stdout.fileno(), _PIECE)
+                if not piece:
+                    break
+                yield piece
+                ends = time.monotonic() + _STALLED
+        call.end(doing)
+
+    def _check(self, ends: float, doing: str) -> None:
+        check(self._cancelled, ends, doing)
+
+    def forget(self, snapshots: Sequence[str]) -> None:
+        """Drop exactly these snapshots; the room that they take is made free by :meth:`prune`."""
+        if snapshots:
+            self._run(["forget", *snapshots], "drop snapshots", deadline=_LONG)
+
+    def prune(self) -> None:
+        """Remove content that no snapshot has any more."""
+        self._run(["prune"], "make room in the repository", deadline=_LONG)
+
+    def check(self, subset: str = "") -> None:
+        """Check the repository's structure, and of its content ``subset`` (``"5%"``, ``"1/7"``).
+
+        Raises DriverError naming what is damaged.
+        """
+        words = ["check", *(["--read-data-subset", subset] if subset else [])]
+        self._run(words, "check the repository", deadline=_LONG)
+
+    def _run(self, words: Sequence[str], doing: str, *, deadline: float = 300.0) -> str:
+        """One short answer. A lock that a dead restic left is taken away, and it is asked again."""
+        try:
+            return self._answer(words, doing, deadline)
+        except _BusyError:
+            self._answer(["unlock"], doing, deadline)  # drops the locks of the dead only
+            return self._answer([*words, "--retry-lock", "2m"], doing, deadline + 120)
+
+    def _answer(self, words: Sequence[str], doing: str, deadline: float) -> str:
+        ends = time.monotonic() + deadline
+        with self._started(words, stdin=subprocess.DEVNULL) as call:
+            call.wait(ends, doing, self._cancelled)
+            text = call.said()
+            call.end(doing, text)
+            return text
+
+    @contextmanager
+    def _started(self, words: Sequence[str], **pipes: Any) -> Iterator[_Call]:
+        """The running program; whatever happens in the block, it does not outlive it."""
+        reader, writer = os.pipe()
+        with contextlib.ExitStack() as held:
+            held.callback(os.close, reader)
+            try:
+                os.write(writer, self.access.password().encode() + b"\n")
+            finally:
+                os.close(writer)
+            err = held.enter_context(tempfile.TemporaryFile())
+            argv = [*self._argv(reader), *words]
+            with contextlib.ExitStack() as opened:
+                if "stdout" not in pipes:
+                    pipes["stdout"] = opened.enter_context(tempfile.TemporaryFile())
+                    argv.append("--json")
+                call = _Call(self._popen(argv, reader, {**pipes, "stderr": err}), argv, err, self)
+                call.out = pipes.get("stdout")
+                try:
+                    yield call
+                finally:
+                    call.kill()
+
+    def _popen(
+        self, argv: Sequence[str], password: int, pipes: Mapping[str, Any]
+    ) -> subprocess.Popen[bytes]:
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("RESTIC_")},
+            **self.access.environment(),
+            "RESTIC_REPOSITORY": self.access.url,
+            "RESTIC_PROGRESS_FPS": "0.02",
+            "TZ": "UTC",
+        }
+        try:
+            return subprocess.Popen(
+                argv,
+                env=environment,
+                pass_fds=[password],
+                start_new_session=True,
+                **pipes,
+            )
+        except FileNotFoundError as error:
+            raise DriverError(
+                "Unable to use the capture repository: restic is not installed.", hint=INSTALL
+            ) from error
+
+    def _argv(self, password: int) -> list[str]:
+        cache = self.access.cache
+        words = [PROGRAM, "--password-file", f"/dev/fd/{password}"]
+        words += ["--cache-dir", str(cache)] if cache is not None else ["--no-cache"]
+        strict = "-oBatchMode=yes -oStrictHostKeyChecking=yes"
+        return [*words, *(["-o", f"sftp.args={strict}"] if self.access.url[:5] == "sftp:" else [])]
+
+    def failed(self, call: _Call, doing: str, said: str = "") -> DriverError:
+        """The error that its exit status and its words come to."""
+        call.err.seek(0)
+        text = _plain(call.err.read().decode(errors="replace") + said)
+        lines = [line for line in mask(text).splitlines() if line.strip()][-_KEPT_LINES:]
+        status = call.process.returncode
+        cause = next((x for x in lines if x.startswith("Fatal:")), lines[-1] if lines else "")
+        cause = cause.removeprefix("Fatal:").strip().rstrip(".") or f"restic ended ({status})"
+        place, kind, hint = self.access.shown, DriverError, "lab captures verify"
+        if status == _NO_REPOSITORY:
+            kind, cause = NoRepository, f"there is no repository at {place}"
+            hint = "is the disk or the store that holds it there? lab.yaml says where: capture:"
+        elif status == _WRONG_PASSWORD:
+            kind, cause = WrongPassword, f"the password does not open the repository at {place}"
+            hint = "the secret that lab.yaml names under capture: must be the one it was made with"
+        elif status == _LOCKED:
+            kind, hint = _BusyError, "wait for the other run; lab captures list"
+        elif re.search(r"connection (refused|reset)|no such host|timed? ?out|unreachable", cause):
+            kind, hint = TransportError, "the same command again, once the store answers"
+        command = shlex.join(call.argv)
+        return kind(
+            f"Unable to {doing}: {cause}.", hint=hint, command=command, status=status, lines=lines
+        )
+
+
+class _BusyError(DriverError):
+    """Somebody else holds the repository, or died while holding it."""
+
+
+@dataclass
+class _Call:
+    """One running restic."""
+
+    process: subprocess.Popen[bytes]
+    argv: Sequence[str]
+    err: IO[bytes]
+    owner: Restic
+    out: IO[bytes] | Any = None
+
+    def end(self, doing: str, said: str = "") -> None:
+        """Wait for its end. Raises what its exit status means."""
+        self.process.wait()
+        if self.process.returncode != 0:
+            raise self.owner.failed(self, doing, said)
+
+    def wait(self, ends: float, doing: str, cancelled: threading.Event) -> None:
+        """Until it has ended, watching the clock and the wish to stop."""
+        while self.process.poll() is None:
+            check(cancelled, ends, doing)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_TICK)
+
+    def said(self) -> str:
+        """What it wrote, once it has ended."""
+        self.out.seek(0)
+        text: str = self.out.read().decode(errors="replace")
+        return text
+
+    def summary(self, doing: str, size: int, cancelled: threading.Event) -> Stored:
+        """What a backup came to. Raises DriverError."""
+        self.wait(time.monotonic() + _STALLED, doing, cancelled)
+        said = self.said()
+        self.end(doing, said)
+        told = json.loads(said.strip().splitlines()[-1])
+        return Stored(told["snapshot_id"], size, told.get("data_added_packed", 0))
+
+    def kill(self) -> None:
+        """End it at once where it still runs: what it was storing is not stored."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+class Writing:
+    """A stream on its way into the repository."""
+
+    def __init__(self, call: _Call, doing: str, cancelled: threading.Event) -> None:
+        self._call, self._doing, self._cancelled = call, doing, cancelled
+        self.size = 0
+        assert call.process.stdin is not None  # noqa: S101 (opened for this)
+        self._pipe = call.process.stdin.fileno()
+        os.set_blocking(self._pipe, False)
+        with contextlib.suppress(OSError):  # a smaller one works, too
+            import fcntl  # noqa: PLC0415
+
+            fcntl.fcntl(self._pipe, _SET_PIPE_SIZE, _PIPE)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_WRITE)
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """More of the stream. Raises DriverError where restic ended, Interrupted."""
+        view = memoryview(piece)
+        self.size += len(view)
+        ends = time.monotonic() + _STALLED
+        while view:
+            try:
+                view = view[os.write(self._pipe, view) :]
+            except BlockingIOError:
+                check(self._cancelled, ends, self._doing)
+                self._selector.select(_TICK)
+            except BrokenPipeError:
+                self._call.process.wait()
+                raise self._call.owner.failed(self._call, self._doing) from None
+
+    def finish(self) -> Stored:
+        """The stream was whole: keep it."""
+        self._selector.close()
+        process = self._call.process
+        assert process.stdin is not None  # noqa: S101
+        process.stdin.close()
+        return self._call.summary(self._doing, self.size, self._cancelled)
+
+
+def check(cancelled: threading.Event, ends: float, doing: str) -> None:
+    """Raise where the user asked to stop, or nothing has moved for too long."""
+    if cancelled.is_set():
+        raise Interrupted("Interrupted.", hint="the same command again")
+    if time.monotonic() > ends:
+        raise DeadlineExceeded(f"Unable to {doing}: nothing has moved for {_STALLED:.0f} s.")
+
+
+def _backup(label: Label) -> list[str]:
+    when = datetime.fromtimestamp(label.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    words = ["backup", "--stdin", "--stdin-filename", label.name, "--host", label.host]
+    words += ["--time", when, "--group-by", "", "--force"]
+    return [*words, *(word for tag in label.tags for word in ("--tag", tag))]
+
+
+def version() -> tuple[int, ...] | None:
+    """The version of the restic on this machine; ``None`` where there is none."""
+    if shutil.which(PROGRAM) is None:
+        return None
+    try:
+        said = subprocess.run(
+            [PROGRAM, "version"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"restic (\d+)\.(\d+)(?:\.(\d+))?", said)
+    return tuple(int(n or 0) for n in found.groups()) if found else None
+
+
+def _plain(text: str) -> str:
+    """Restic's words: with ``--json`` they come as documents, one a line."""
+    lines = []
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            lines.append(line)
+            continue
+        if isinstance(entry, dict):
+            inner = entry.get("error")
+            said = entry.get("message") or (inner.get("message") if isinstance(inner, dict) else "")
+            lines += str(said or "").splitlines()[:1]
+    return "\n".join(lines)
+
+
+def _snapshot(entry: Mapping[str, Any]) -> Snapshot:
+    summary = entry.get("summary") or {}
+    return Snapshot(
+        id=entry["id"],
+        at=_seconds(entry["time"]),
+        host=entry.get("hostname", ""),
+        tags=frozenset(entry.get("tags") or ()),
+        paths=tuple(entry.get("paths") or ()),
+        size=summary.get("total_bytes_processed"),
+    )
+
+
+def _seconds(text: str) -> float:
+    """Restic writes nanoseconds; Python reads microseconds."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()

@@ -1,0 +1,83 @@
+"""What users write about capturing: what is run around it, what is left out, what is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(f"{path!r} is not an absolute path on the host: write it like /srv/photos")
+    if "\n" in path or "\0" in path:
+        raise ValueError("a path on one line, please")
+    return "/" + "/".join(word for word in path.split("/") if word)
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+
+
+class Quiesce(_Written):
+    """Commands on the host that make the data hold still while it is read.
+
+    Attributes:
+        before: Run first; where it fails nothing is captured.
+        after: Run in any case afterwards, also when the reading fails or is cut off.
+    """
+
+    before: str = ""
+    after: str = ""
+
+
+class Hooks(_Written):
+    """How a set of data is captured.
+
+    Attributes:
+        dump: A command on the host; what it writes is captured as one file (``pg_dumpall``).
+        restore: Its counterpart, which reads that file from its standard input.
+        quiesce: Run around the reading of the paths.
+        exclude: Absolute paths and patterns that are left out: ``/srv/x/cache``.
+    """
+
+    dump: str = ""
+    restore: str = ""
+    quiesce: Quiesce = Quiesce()
+    exclude: tuple[AbsolutePath, ...] = ()
+
+    @model_validator(mode="after")
+    def _both_ways(self) -> Hooks:
+        if bool(self.dump.strip()) != bool(self.restore.strip()):
+            raise ValueError(
+                "dump and restore go together: what is written by the one is read by the other"
+            )
+        return self
+
+
+class DeclaredData(Hooks):
+    """One entry of a persona's ``data:``."""
+
+    paths: tuple[AbsolutePath, ...] = Field((), description="folders and files on the host")
+
+    @model_validator(mode="after")
+    def _something(self) -> DeclaredData:
+        if not self.paths and not self.dump:
+            raise ValueError("there is nothing to capture: paths: [/srv/photos], or a dump")
+        return self
+
+
+class Keep(_Written):
+    """How many captures of each data set stay; the newest good one always does.
+
+    Each counts the newest capture of so many days, weeks (from Monday), months and years, in UTC.
+    """
+
+    last: int = Field(3, ge=1, description="the newest ones, whatever their age")
+    daily: int = Field(7, ge=0)
+    weekly: int = Field(4, ge=0)
+    monthly: int = Field(6, ge=0)
+    yearly: int = Field(0, ge=0)

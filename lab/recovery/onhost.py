@@ -1,0 +1,190 @@
+"""What is run on a host to capture it: pure, POSIX sh. Nothing is needed there but GNU tar."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from shlex import quote
+
+from lab.model.dataset import DataSet
+
+STILL = 300
+"""Seconds for which nothing may move while a host's data is held still."""
+_MARK = "strata-capture:"
+_TORN = re.compile(
+    r"^tar: (?P<path>.*): (?:file changed as we read it|File removed before we read it"
+    r"|File shrank by \d+ bytes.*)$"
+)
+_NEVER = (".strata", "lost+found")
+_TAR = (
+    "tar -C / --format=posix --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"
+    " --numeric-owner --sort=name --acls --xattrs --xattrs-include='user.*'"
+    " --xattrs-include=security.capability --anchored --wildcards --no-wildcards-match-slash"
+    " --warning=no-file-ignored -b 256"
+)
+# Runs `after` where nobody else did: the session ended, or nothing has moved for too long.
+_GUARD = (
+    "w=$1 main=$2 still=0 last=; while sleep 2; do "
+    '[ ! -d "$w/done" ] || exit 0; kill -0 "$main" 2>/dev/null || break; '
+    'now=$(grep -s ^wchar "/proc/$(cat "$w/tar" 2>/dev/null)/io"); '
+    'if [ "$now" = "$last" ]; then still=$((still+2)); else still=0 last=$now; fi; '
+    f'[ "$still" -lt {STILL} ] || break; done; '
+    'mkdir "$w/done" 2>/dev/null || exit 0; '
+    'p=$(cat "$w/tar" 2>/dev/null) && kill "$p" 2>/dev/null; sh "$w/after"; rm -rf "$w"'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is on the host before anything is captured.
+
+    Attributes:
+        tar: Its version; ``""``: there is no GNU tar.
+        missing: Paths that do not exist.
+        restoring: Paths that hold no proven data: a restore of them did not finish.
+        size: About how many bytes there are.
+    """
+
+    tar: str
+    missing: tuple[str, ...]
+    restoring: tuple[str, ...]
+    size: int
+
+
+def look(one: DataSet) -> str:
+    """A script that tells :class:`Looked`."""
+    lines = ['echo "tar $(tar --version 2>/dev/null | head -n 1)"']
+    for path in () if one.optional else one.paths:
+        word = quote(path)
+        lines.append(f'[ -e {word} ] || [ -L {word} ] || echo "missing "{word}')
+        lines.append(_restoring(path))
+    words = " ".join(one.paths if one.optional else map(quote, one.paths))
+    if words:
+        lines.append(f'echo "size $(du -skc {words} 2>/dev/null | tail -n 1 | cut -f 1)"')
+    return "\n".join(lines)
+
+
+def _restoring(path: str) -> str:
+    """The mark of an unfinished restore lies on the filesystem that holds the data."""
+    word, named = quote(path), quote(f'"path": "{path}"')
+    return (
+        f"m=$(df -P {word} 2>/dev/null | tail -n 1 | sed 's/.*% //'); "
+        'for f in "${m%/}"/.strata/standing/*.json; do '
+        f"""grep -qsF {named} "$f" && grep -qsE '"state": ?"restoring"' "$f" && """
+        f"echo restoring {word}; done; :"
+    )
+
+
+def looked(text: str) -> Looked:
+    """What the script told."""
+    said: dict[str, list[str]] = {"tar": [], "missing": [], "restoring": [], "size": []}
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        said.setdefault(key, []).append(value)
+    tar = (said["tar"] or [""])[0]
+    size = (said["size"] or ["0"])[0]
+    return Looked(
+        tar=tar.rsplit(" ", 1)[-1] if "GNU tar" in tar else "",
+        missing=tuple(said["missing"]),
+        restoring=tuple(said["restoring"]),
+        size=int(size) * 1024 if size.isdigit() else 0,
+    )
+
+
+def dump(one: DataSet) -> str:
+    """A script whose output is the dump."""
+    return f"{_setting(one)}\n(set -o pipefail) 2>/dev/null && set -o pipefail\n{one.dump}\n"
+
+
+def restore(one: DataSet) -> str:
+    """A script that reads a dump from its standard input, and puts it back."""
+    return f"{_setting(one)}\n(set -o pipefail) 2>/dev/null && set -o pipefail\n{one.restore}\n"
+
+
+def _setting(one: DataSet) -> str:
+    """Where a command of the user runs, and what it finds there."""
+    lines = [f"cd {quote(one.folder or '/')} || exit 90"]
+    lines += (
+        [f"COMPOSE_PROJECT_NAME={quote(one.workload)}; export COMPOSE_PROJECT_NAME"]
+        if one.workload
+        else []
+    )
+    return "\n".join(lines)
+
+
+def files(one: DataSet) -> str:
+    """A script whose output is an archive of the paths, held still while they are read."""
+    words = [_TAR, *(f"--exclude={quote(p)}" for p in _excluded(one))]
+    tar = " ".join([*words, "-cf -", "--", *(quote(p.lstrip("/") or ".") for p in one.paths)])
+    if one.optional:
+        expand = f'for p in {" ".join(one.paths)}; do [ -e "$p" ] && set -- "$@" "${{p#/}}"; done'
+        tar = f'set --; {expand}; {" ".join(words)} -cf - -T /dev/null -- "$@"'
+    if not one.quiesced:
+        return f"{tar}\nr=$?; echo '{_MARK} tar' $r >&2; [ $r -le 1 ]\n"
+    before, after = (f"{_setting(one)}\n{script}\n" for script in (one.before, one.after))
+    return f"""\
+w=$(mktemp -d /run/strata-capture-XXXXXX) || exit 92
+printf %s {quote(before)} > "$w/before"
+printf %s {quote(after)} > "$w/after"
+once() {{
+  mkdir "$w/done" 2>/dev/null || {{ echo '{_MARK} after was run by the guard' >&2; return; }}
+  sh "$w/after" >&2 </dev/null; echo '{_MARK} after' $? >&2; rm -rf "$w"
+}}
+main=$(exec sh -c 'echo $PPID')
+apart=$(command -v setsid || echo nohup)
+$apart sh -c {quote(_GUARD)} guard "$w" "$main" >/dev/null 2>&1 </dev/null &
+sh "$w/before" >&2 </dev/null; b=$?; echo '{_MARK} before' $b >&2
+if [ $b != 0 ]; then once; exit 91; fi
+{tar} </dev/null &
+t=$!; echo $t > "$w/tar"; wait $t; r=$?; echo '{_MARK} tar' $r >&2
+once; [ $r -le 1 ]
+"""
+
+
+def _excluded(one: DataSet) -> Iterable[str]:
+    yield from (pattern.lstrip("/") for pattern in one.exclude)
+    for path in one.paths:
+        yield from (f"{path}/{name}".lstrip("/") for name in _NEVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Went:
+    """How reading the paths went; ``None``: that step was not come to.
+
+    Attributes:
+        torn: What changed while it was read.
+        said: The other words of whatever ran.
+        late: The guard on the host ran ``after``, as nothing had moved for too long.
+    """
+
+    before: int | None
+    tar: int | None
+    after: int | None
+    torn: tuple[str, ...]
+    said: tuple[str, ...]
+    late: bool
+
+
+def went(stderr: Sequence[str]) -> Went:
+    """What the script of :func:`files` told."""
+    codes: dict[str, int] = {}
+    torn: list[str] = []
+    said: list[str] = []
+    for line in stderr:
+        change = _TORN.match(line)
+        if line.startswith(_MARK):
+            key, _, code = line.removeprefix(_MARK).strip().partition(" ")
+            codes[key] = int(code) if code.isdigit() else -1
+        elif change is not None:
+            torn.append("/" + change["path"].lstrip("/"))
+        elif not line.startswith("tar: Exiting with"):
+            said.append(line)
+    return Went(
+        before=codes.get("before"),
+        tar=codes.get("tar"),
+        after=codes.get("after"),
+        torn=tuple(torn),
+        said=tuple(said),
+        late=codes.get("after") == -1,
+    )
