@@ -25,6 +25,7 @@ from typing import Any, TextIO
 from lab.errors import LabError, Locked
 from lab.events import to_json
 from lab.masking import mask
+from lab.model.applied import Applied
 from lab.model.outcome import PartReport
 from lab.model.recovered import CaptureRecord, DrillRecord
 
@@ -54,6 +55,8 @@ _RECOVERY = (
     """CREATE TABLE IF NOT EXISTS drill (host TEXT NOT NULL, at REAL NOT NULL,
   proved INTEGER NOT NULL, rto REAL, rpo REAL, missing INTEGER NOT NULL, evidence TEXT NOT NULL)""",
 )
+_APPLIED = """CREATE TABLE IF NOT EXISTS applied (host TEXT PRIMARY KEY, git_commit TEXT NOT NULL,
+  run TEXT NOT NULL, at REAL NOT NULL)"""
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type='table' AND name=?"
 
 
@@ -324,6 +327,22 @@ class Journal:
             return []
         rows = self._rows("SELECT * FROM drill ORDER BY at DESC, rowid DESC")
         return [DrillRecord(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
+
+    def keep_applied(self, host: str, applied: Applied) -> None:
+        """Record what a host was brought to, as a whole."""
+        self._write(_APPLIED, ())
+        self._write("INSERT OR REPLACE INTO applied VALUES (?,?,?,?)", (host, *astuple(applied)))
+
+    def forget_applied(self, host: str) -> None:
+        """The host is gone."""
+        if self._rows(_HAS_TABLE, ("applied",)):
+            self._write("DELETE FROM applied WHERE host=?", (host,))
+
+    def applied(self) -> dict[str, Applied]:
+        """What every host was last brought to."""
+        if not self._rows(_HAS_TABLE, ("applied",)):
+            return {}
+        return {row[0]: Applied(*row[1:]) for row in self._rows("SELECT * FROM applied")}
 
     def runs(self, limit: int) -> list[RunRecord]:
         """The newest runs first."""

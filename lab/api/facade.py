@@ -322,13 +322,15 @@ class Lab:
 
     def status(self) -> list[HostStatus]:
         """How every host stands, from the journal alone."""
-        return standings(
+        applied = {host: a.commit or None for host, a in self._journal.applied().items()}
+        found = standings(
             self.inventory.hosts.values(),
             self.layers,
             self._journal.last_parts(),
             self._journal.ledger(),
             self._journal.scores(),
         )
+        return [replace(status, commit=applied.get(status.host)) for status in found]
 
     def history(self, limit: int = 20) -> list[RunRecord]:
         """The newest runs first."""

@@ -48,6 +48,8 @@ class HostStatus:
         declared: False for one that only the ledger knows.
         entropy: What its last survey came to; ``None`` = there was none.
         surveyed: When that was (epoch seconds).
+        commit: What it was last brought to as a whole, with ``+`` where files differed from it;
+            ``None`` = never, or from files in no repository.
     """
 
     host: str
@@ -57,6 +59,7 @@ class HostStatus:
     declared: bool = True
     entropy: int | None = None
     surveyed: float | None = None
+    commit: str | None = None
 
     @property
     def behind(self) -> bool:
