@@ -387,20 +387,26 @@ def _take(path: Path, host: str, verb: str) -> TextIO:
         holder = file.read()
         file.close()
         raise Locked(
-            f"Unable to {verb} {host}: {_holder(holder)}.",
+            f"Unable to {verb} {host}: {holder_of(holder)}.",
             hint="wait for it, then the same command again; nothing needs to be unlocked",
         ) from None
+    claim(file)
+    return file
+
+
+def claim(file: TextIO) -> None:
+    """Say in a lock's file who holds it."""
     file.truncate(0)
     json.dump({"who": who(), "pid": os.getpid(), "since": time.time(), "command": _command()}, file)
     file.flush()
-    return file
 
 
 def _command() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
 
 
-def _holder(text: str) -> str:
+def holder_of(text: str) -> str:
+    """What :func:`claim` wrote, as a sentence without its end."""
     try:
         holder = json.loads(text)
         since = datetime.fromtimestamp(holder["since"], UTC).astimezone().strftime("%H:%M:%S")

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lab.cli.autostarting import exec_word, install_unit, unit_folder
+from lab.api.secrets import LabSecrets
+from lab.cli.autostarting import exec_word, install_unit, systemctl, unit_folder
 from lab.cli.options import Settings
 from lab.cli.session import opened
 from lab.cli.terminal import Screen
@@ -44,8 +45,9 @@ def install(settings: Settings, answers: dict[str, Any]) -> int:
     """Answers that are left out stay as they were."""
     with opened(settings) as session:
         lab, screen = session.lab.name, session.screen
-    folder = folder_of(lab)
-    kept = _settings(folder, lab, answers)
+        folder = folder_of(lab)
+        kept = _settings(folder, lab, answers)
+        _check_secrets(kept, session.lab.secrets)
     kept.write(folder)
     if kept.url is not None:
         _service(screen, lab)
@@ -55,6 +57,16 @@ def install(settings: Settings, answers: dict[str, Any]) -> int:
     if not settings.quiet:
         screen.say(line(("Try: ", "cyan"), f"git push {kept.repository} {kept.branch}"))
     return ExitCode.OK
+
+
+def _check_secrets(kept: Kept, known: LabSecrets) -> None:
+    problems = [
+        Problem("", f"there is no secret {name!r} in this lab yet; try: lab secrets set {name}")
+        for name in kept.secrets
+        if not known.has(name)
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _settings(folder: Path, lab: str, answers: dict[str, Any]) -> Kept:
@@ -92,6 +104,7 @@ def _service(screen: Screen, lab: str) -> None:
     path = unit_folder(system=system) / f"strata-{lab}-gitops.service"
     try:
         install_unit(screen, path, unit_text(lab, system=system), system=system)
+        systemctl("restart", "--no-block", path.name, system=system)  # a run ends its step first
     except LabError as error:
         raise LabError(
             error.message, hint=f"lab gitops serve --name {lab}, started by other means"
@@ -106,7 +119,9 @@ def _variable(name: str, value: str) -> str:
 
 def unit_text(lab: str, *, system: bool) -> str:
     """The unit of the service that polls."""
-    names = ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+    names = ["XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "SOPS_AGE_KEY_FILE"]
+    if system:
+        names.append("HOME")  # else git would not find its settings
     said = {n: os.environ[n] for n in names if os.environ.get(n, "").startswith("/")}
     return _UNIT.format(
         lab=lab,
