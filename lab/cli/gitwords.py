@@ -266,7 +266,7 @@ def approve(
 @common
 @click.pass_obj
 def wait(settings: Settings, commit: str, time: str, name: str | None) -> int:
-    """Wait for what becomes of a commit.
+    """Wait for what becomes of a pushed commit.
 
     Until it is applied, waits for approval, failed, was refused, or a newer commit superseded it.
     SHA is a commit or its beginning; in a checkout also HEAD or a branch. Exit codes: 0 applied, or
@@ -274,7 +274,7 @@ def wait(settings: Settings, commit: str, time: str, name: str | None) -> int:
     not done in time; 5 superseded.
 
     Examples:
-      git push lab main; lab wait HEAD
+      lab wait HEAD
       lab wait 1a2b3c4d5e6f --for 30m
       lab wait HEAD --json
     """

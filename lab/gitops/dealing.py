@@ -70,7 +70,8 @@ class Dealing:
         if self._mode is Mode.PLAN:
             self._settle((*parts.go, *parts.wait), None)
             return self._verdict(parts, State.PLANNED, f"{_count(report.changes)} planned")
-        self._record(self._saved(report, parts.clean))
+        if parts.clean:
+            self._record(self._saved(report, parts.clean))
         done = Verdict(State.UNCHANGED, "every host is as declared already", found.hosts)
         if parts.go:
             done = self.apply(self._saved(report, parts.go), Approval())
@@ -104,8 +105,6 @@ class Dealing:
 
     def _record(self, clean: SavedPlan) -> None:
         """Hosts that need nothing learn which commit they have; nothing else is done there."""
-        if not clean.hosts:
-            return
         with suppress(Locked):  # whoever works there records what it does
             report = self._lab.apply(clean, approval=Approval())
             self._store.settle(dict.fromkeys(_bad(report) & set(clean.hosts), ""), None)

@@ -12,8 +12,10 @@ from threading import Thread
 
 import pytest
 
+from lab.errors import LabError
 from lab.gitops.follower import folder_of
 from lab.gitops.notices import Notices
+from lab.gitops.serve import Service
 from lab.gitops.settings import Settings
 from lab.gitops.store import State
 from lab.secrets import age
@@ -225,3 +227,33 @@ def test_a_token_that_no_header_can_carry_is_not_told_either(token):
     assert "was not posted" in said
     assert of(said) == []
     assert not re.search("canary", said)
+
+
+def test_a_webhooks_secret_is_learnt_from_the_lab_and_follows_its_rotation(
+    clone, make_desk, tmp_path
+):
+    clone.lab("secrets", "init")
+    keep(clone, "hook", "the first")
+    desk = make_desk()
+    clone.commit("first")
+    clone.push()
+    desk.set(repository=str(tmp_path / "clone.git"), url=str(clone.bare))
+    service = Service(desk.follower, lambda step: None, lambda text: None)
+    service._learn_secret("secret:hook")  # nothing was fetched yet
+    assert service._secret == "the first"
+    where = {"webhook": "127.0.0.1:1", "webhook_secret": "secret:hook"}
+    desk.set(repository=str(tmp_path / "clone.git"), url=str(clone.bare), **where)
+    service._follower = desk.follower
+    keep(clone, "hook", "the second")
+    clone.pushed("rotated")
+    service.look()
+    assert service._secret == "the second"
+
+
+def test_a_commit_that_nobody_signed_brings_no_secrets(told, tmp_path):
+    signers = tmp_path / "signers"
+    signers.write_text("")
+    settings = json.loads((folder_of("home") / "settings.json").read_text())
+    Settings.model_validate({**settings, "signers": str(signers)}).write(folder_of("home"))
+    with told.follower().turn(), pytest.raises(LabError, match="Unable to accept the commit"):
+        told.follower().reveal("secret:forge")
