@@ -25,6 +25,7 @@ from typing import Any, TextIO
 from lab.errors import LabError, Locked
 from lab.events import to_json
 from lab.masking import mask
+from lab.model.applied import Applied
 from lab.model.outcome import PartReport
 from lab.model.recovered import CaptureRecord, DrillRecord
 
@@ -73,6 +74,8 @@ _LAST_PARTS = """WITH RECURSIVE key(id) AS (
 _BAD_SINCE = """SELECT min(ended) FROM part WHERE host=:host AND layer=:layer AND part=:part
   AND ended > coalesce((SELECT max(ended) FROM part WHERE host=:host AND layer=:layer AND part=:part
     AND outcome IN ('unchanged', 'changed', 'pending')), 0)"""
+_APPLIED = """CREATE TABLE IF NOT EXISTS applied (host TEXT PRIMARY KEY, git_commit TEXT NOT NULL,
+  run TEXT NOT NULL, at REAL NOT NULL)"""
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type='table' AND name=?"
 
 
@@ -432,6 +435,22 @@ class Journal:
         rows = self._rows("SELECT * FROM drill ORDER BY at DESC, rowid DESC")
         return [DrillRecord(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
 
+    def keep_applied(self, host: str, applied: Applied) -> None:
+        """Record what a host was brought to, as a whole."""
+        self._write(_APPLIED, ())
+        self._write("INSERT OR REPLACE INTO applied VALUES (?,?,?,?)", (host, *astuple(applied)))
+
+    def forget_applied(self, host: str) -> None:
+        """The host is gone."""
+        if self._rows(_HAS_TABLE, ("applied",)):
+            self._write("DELETE FROM applied WHERE host=?", (host,))
+
+    def applied(self) -> dict[str, Applied]:
+        """What every host was last brought to."""
+        if not self._rows(_HAS_TABLE, ("applied",)):
+            return {}
+        return {row[0]: Applied(*row[1:]) for row in self._rows("SELECT * FROM applied")}
+
     def runs(self, limit: int) -> list[RunRecord]:
         """The newest runs first."""
         rows = self._rows(
@@ -513,20 +532,26 @@ def _take(path: Path, host: str, verb: str) -> TextIO:
         holder = file.read()
         file.close()
         raise Locked(
-            f"Unable to {verb} {host}: {_holder(holder)}.",
+            f"Unable to {verb} {host}: {holder_of(holder)}.",
             hint="wait for it, then the same command again; nothing needs to be unlocked",
         ) from None
+    claim(file)
+    return file
+
+
+def claim(file: TextIO) -> None:
+    """Say in a lock's file who holds it."""
     file.truncate(0)
     json.dump({"who": who(), "pid": os.getpid(), "since": time.time(), "command": _command()}, file)
     file.flush()
-    return file
 
 
 def _command() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
 
 
-def _holder(text: str) -> str:
+def holder_of(text: str) -> str:
+    """What :func:`claim` wrote, as a sentence without its end."""
     try:
         holder = json.loads(text)
         since = datetime.fromtimestamp(holder["since"], UTC).astimezone().strftime("%H:%M:%S")

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel
 
 from lab.errors import Interrupted, Problem
+from lab.model.applied import Applied
 from lab.model.dataset import DataSet
 from lab.model.host import Host, Part
 from lab.model.outcome import Finding
@@ -159,6 +160,19 @@ class Describing(Protocol):
 
         MUST be read-only; no secret may be in it. Arguments as of :meth:`Surveying.survey`.
         """
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A driver that keeps on the host itself which commit it was brought to (optional)."""
+
+    def remembers(self, observed: Any) -> str | None:
+        """The commit that stands there already, seen while observing; ``None`` = nothing does."""
+        ...
+
+    def remember(self, target: Target[Any, Any], applied: Applied) -> None:
+        """Write it there, whole or not at all."""
         ...
 
 
@@ -351,6 +365,7 @@ __all__ = [
     "Prediction",
     "Problem",
     "Prunable",
+    "Remembering",
     "Report",
     "Surveying",
     "Target",

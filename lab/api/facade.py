@@ -22,7 +22,7 @@ from lab.api.schema import schemas
 from lab.api.secrets import LabSecrets
 from lab.api.selector import select
 from lab.api.staging import placed, undo
-from lab.api.standing import HostStatus, Known, standings
+from lab.api.standing import HostStatus, remembered, standings
 from lab.config import Inventory, find_root, lab_name, load
 from lab.engine import JOBS, Approval, Engine
 from lab.engine.digests import Digests, digest_of
@@ -37,10 +37,10 @@ from lab.errors import (
     Stale,
     TransportError,
 )
-from lab.journal import Journal, RunRecord, holders, locked
+from lab.journal import Journal, RunRecord, locked
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
-from lab.model.outcome import ExitCode, Finding, Level, Outcome, RunReport
+from lab.model.outcome import ExitCode, Finding, Level, RunReport
 from lab.secrets.store import Store
 from layers import LAYERS
 
@@ -356,20 +356,7 @@ class Lab:
 
     def status(self) -> list[HostStatus]:
         """How every host stands, from the journal alone."""
-        journal = self._journal
-        records = journal.last_parts()
-        bad = [(r.host, r.layer, r.part) for r in records if not Outcome(r.outcome).is_good]
-        known = Known(
-            records=records,
-            ledger=journal.ledger(),
-            scores=journal.scores(),
-            looks=journal.looks(),
-            bad_since={key: at for key in bad if (at := journal.bad_since(*key)) is not None},
-            first_seen=journal.first_seen(),
-            captures=journal.captures(),
-            drills=journal.drills(),
-            holders=holders(self.workspace.state / "locks"),
-        )
+        known = remembered(self._journal, self.workspace.state / "locks")
         return standings(self.inventory.hosts.values(), self.layers, known, time.time())
 
     def graph(self, *selectors: str) -> Graph:

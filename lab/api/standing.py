@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from lab.api.durability import CaptureStatus, DrillStatus, by_host, captures_of, drill_of
 from lab.config.datasets import IDENTITY, data_sets
 from lab.engine.digests import Digests
-from lab.journal import Holder, Look, Owned, PartRecord, Score
+from lab.journal import Holder, Journal, Look, Owned, PartRecord, Score, holders
 from lab.layer import Layer
+from lab.model.applied import Applied
 from lab.model.host import Host
 from lab.model.outcome import Outcome
 from lab.model.recovered import CaptureRecord, DrillRecord
@@ -73,6 +75,8 @@ class HostStatus:
         drill: How its drills stand; ``None`` = none is declared, none was made.
         rto: The longest that its persona allows a rebuild to take (seconds).
         rpo: The most work that may be lost (seconds).
+        commit: What it was last brought to as a whole, with ``+`` where files differed from it;
+            ``None`` = never, or from files in no repository.
     """
 
     host: str
@@ -87,6 +91,7 @@ class HostStatus:
     drill: DrillStatus | None = None
     rto: int | None = None
     rpo: int | None = None
+    commit: str | None = None
 
     @property
     def behind(self) -> bool:
@@ -138,6 +143,25 @@ class Known:
     captures: Iterable[CaptureRecord] = ()
     drills: Iterable[DrillRecord] = ()
     holders: Mapping[str, Holder] = field(default_factory=dict)
+    applied: Mapping[str, Applied] = field(default_factory=dict)
+
+
+def remembered(journal: Journal, locks: Path) -> Known:
+    """All of it, as the journal and the locks in that folder have it now."""
+    records = journal.last_parts()
+    bad = [(r.host, r.layer, r.part) for r in records if not Outcome(r.outcome).is_good]
+    return Known(
+        records=records,
+        ledger=journal.ledger(),
+        scores=journal.scores(),
+        looks=journal.looks(),
+        bad_since={key: at for key in bad if (at := journal.bad_since(*key)) is not None},
+        first_seen=journal.first_seen(),
+        captures=journal.captures(),
+        drills=journal.drills(),
+        holders=holders(locks),
+        applied=journal.applied(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +206,7 @@ def standings(
                 drill=drill_of(host, drills.get(name, ()), now, since),
                 rto=host.lifecycle.rto,
                 rpo=host.lifecycle.rpo,
+                commit=known.applied[name].commit or None if name in known.applied else None,
             )
         )
     declared = {h.host for h in found}

@@ -18,7 +18,7 @@ from lab.cli.options import Settings
 from lab.cli.progress import write_json
 from lab.cli.signals import stoppable
 from lab.cli.terminal import Screen
-from lab.cli.text.look import Look, line
+from lab.cli.text.look import Look, line, prose
 from lab.cli.text.plans import plan_lines
 from lab.cli.text.pushes import Pushes, request_lines
 from lab.cli.verbs import as_report
@@ -94,8 +94,11 @@ def _after(settings: Settings, follower: Follower, old: str, new: str) -> int:
         screen.say(line("commit stays in force until the branch is pushed again."))
         return ExitCode.OK
     before = None if ZERO.match(old) else old
-    if any(r.state is State.RUNNING for r in follower.store.requests(1)):
-        screen.say(line("Another commit is being dealt with; this one is next."))
+    holder = follower.holder()
+    if holder is not None:
+        screen.say(
+            *prose(f"{holder}. This commit is next.", Look(PUSH_WIDTH, screen.look.signs), 0)
+        )
     by = next((os.environ[v] for v in _PUSHERS if os.environ.get(v)), who())
     number = follower.receive(new, before, by)
     process = spawn(follower)
@@ -131,7 +134,7 @@ def run(settings: Settings, name: str | None) -> int:
     if number is None:
         screen.say(line(f"There is no commit on {follower.settings.branch} yet."))
         return ExitCode.OK
-    with follower.turn():
+    with follower.turn(waits_on(screen)):
         Trials(follower, tell).end_due()
         request = follower.next()
         return _deal(follower, request, tell) if request is not None else ExitCode.OK
@@ -151,7 +154,7 @@ def status(settings: Settings, name: str | None, limit: int) -> int:
     """``lab gitops status``."""
     follower = Follower(lab_name(settings, name))
     screen = Screen(settings)
-    requests, hosts = follower.store.requests(limit), follower.store.settled()
+    requests = follower.store.requests(limit)
     if settings.json:
         write_json(screen, _document(follower, requests), indent=1)
         return ExitCode.OK
@@ -159,12 +162,13 @@ def status(settings: Settings, name: str | None, limit: int) -> int:
     kept = follower.settings
     screen.show([line(f"{followed}, branch {kept.branch}, mode {kept.mode}"), line()])
     screen.show(request_lines(requests, screen.look))
-    applied = {h: s for h, s in hosts.items() if s.commit or not s.digest}
-    if applied:
+    hosts = _hosts(follower)
+    if hosts:
         screen.show([line()])
-    for host, settled in applied.items():
-        behind = ("  behind", "yellow") if not settled.digest else ""
-        screen.show([line(f"{host}  {(settled.commit or '-')[:12]}", behind)])
+    width = max((len(h) for h in hosts), default=0)
+    for host, known in hosts.items():
+        behind = ("  behind", "yellow") if known["behind"] else ""
+        screen.show([line(f"{host:<{width}}  {known['commit'] or '-'}", behind)])
     return ExitCode.OK
 
 
@@ -192,8 +196,13 @@ def approve(
         screen.say(line(("Nothing was changed.", "bold")))
         return ExitCode.REFUSED
     approval = Approval(decision.allow_destroy, decision.names)
-    with follower.turn(), _stoppable(follower, screen):
+    with follower.turn(waits_on(screen)), _stoppable(follower, screen):
         return _CODES.get(follower.approve(number, approval, tell), ExitCode.OK)
+
+
+def waits_on(screen: Screen) -> Callable[[str], None]:
+    """Says who has the turn, while this process waits for it."""
+    return lambda text: screen.say(line((f"Waits: {text}.", "yellow")))
 
 
 def ask(screen: Screen, question: str) -> str:
@@ -259,8 +268,18 @@ def _document(follower: Follower, requests: list[Request]) -> dict[str, object]:
             }
             for r in requests
         ],
-        "hosts": {
-            host: {"commit": s.commit, "behind": not s.digest}
-            for host, s in follower.store.settled().items()
-        },
+        "hosts": _hosts(follower),
+    }
+
+
+def _hosts(follower: Follower) -> dict[str, dict[str, object]]:
+    """What each host was last brought to, by a push or otherwise; ``behind``: it is owed more."""
+    settled, applied = follower.store.settled(), follower.applied()
+    return {
+        host: {
+            "commit": (applied[host].commit or None) if host in applied else None,
+            "run": applied[host].run if host in applied else None,
+            "behind": host in settled and not settled[host].digest,
+        }
+        for host in dict.fromkeys([*settled, *applied])
     }

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lab.cli.autostarting import exec_word, install_unit, unit_folder
+from lab.api.secrets import LabSecrets
+from lab.cli.autostarting import exec_word, install_unit, systemctl, unit_folder
 from lab.cli.options import Settings
 from lab.cli.session import opened
 from lab.cli.terminal import Screen
@@ -44,8 +45,9 @@ def install(settings: Settings, answers: dict[str, Any]) -> int:
     """Answers that are left out stay as they were."""
     with opened(settings) as session:
         lab, screen = session.lab.name, session.screen
-    folder = folder_of(lab)
-    kept = _settings(folder, lab, answers)
+        folder = folder_of(lab)
+        kept = _settings(folder, lab, answers)
+        _check_secrets(kept, session.lab.secrets)
     kept.write(folder)
     if kept.url is not None:
         _service(screen, lab)
@@ -55,6 +57,16 @@ def install(settings: Settings, answers: dict[str, Any]) -> int:
     if not settings.quiet:
         screen.say(line(("Try: ", "cyan"), f"git push {kept.repository} {kept.branch}"))
     return ExitCode.OK
+
+
+def _check_secrets(kept: Kept, known: LabSecrets) -> None:
+    problems = [
+        Problem("", f"there is no secret {name!r} in this lab yet; try: lab secrets set {name}")
+        for name in kept.secrets
+        if not known.has(name)
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _settings(folder: Path, lab: str, answers: dict[str, Any]) -> Kept:
@@ -92,6 +104,7 @@ def _service(screen: Screen, lab: str) -> None:
     path = unit_folder(system=system) / f"strata-{lab}-gitops.service"
     try:
         install_unit(screen, path, unit_text(lab, system=system), system=system)
+        systemctl("restart", "--no-block", path.name, system=system)  # a run ends its step first
     except LabError as error:
         raise LabError(
             error.message, hint=f"lab gitops serve --name {lab}, started by other means"
@@ -104,10 +117,11 @@ def _variable(name: str, value: str) -> str:
     return f'"{name}={escaped}"'
 
 
-def environment_lines() -> str:
+def environment_lines(*more: str) -> str:
     """Where this user keeps things, for a unit that is to find the same."""
-    names = ("STATE_HOME", "CACHE_HOME", "DATA_HOME", "CONFIG_HOME", "RUNTIME_DIR")
-    said = {f"XDG_{n}": os.environ.get(f"XDG_{n}", "") for n in names}
+    names = [f"XDG_{n}" for n in ("STATE_HOME", "CACHE_HOME", "DATA_HOME", "CONFIG_HOME")]
+    names += ["XDG_RUNTIME_DIR", "SOPS_AGE_KEY_FILE", *more]
+    said = {name: os.environ.get(name, "") for name in names}
     lines = [f"Environment={_variable(n, v)}\n" for n, v in said.items() if v.startswith("/")]
     return "".join(lines)
 
@@ -117,7 +131,7 @@ def unit_text(lab: str, *, system: bool) -> str:
     return _UNIT.format(
         lab=lab,
         after="After=network-online.target\nWants=network-online.target\n" if system else "",
-        environment=environment_lines(),
+        environment=environment_lines(*(["HOME"] if system else [])),  # git's settings
         python=exec_word(sys.executable),
         target="multi-user.target" if system else "default.target",
     )

@@ -11,11 +11,12 @@ from lab.cli.options import Settings, as_json, common
 from lab.cli.runs import asking
 
 if TYPE_CHECKING:
-    from lab.cli import following, gitsetup, trying
+    from lab.cli import following, gitsetup, trying, waiting
 else:
     following = Lazy("lab.cli.following")
     gitsetup = Lazy("lab.cli.gitsetup")
     trying = Lazy("lab.cli.trying")
+    waiting = Lazy("lab.cli.waiting")
 
 TABLE = {
     "install": ("lab.cli.gitwords:install", "Make a repository's hooks, or poll one."),
@@ -78,7 +79,7 @@ gitops.examples_apart()
     "--notify",
     multiple=True,
     metavar="URL",
-    help="ntfy://HOST/TOPIC, ntfys://…, or any Apprise URL; repeatable.",
+    help="ntfys://HOST/TOPIC, or where any Apprise URL is kept: secret:NAME; repeatable.",
 )
 @click.option(
     "--forge",
@@ -87,10 +88,14 @@ gitops.examples_apart()
 )
 @click.option("--forge-url", metavar="URL", help="Its address (GitHub: https://api.github.com).")
 @click.option("--forge-repository", metavar="OWNER/NAME", help="The repository's name there.")
-@click.option("--forge-token", metavar="PLACE", help="Its token: env:NAME or file:PATH.")
+@click.option(
+    "--forge-token", metavar="PLACE", help="Its token: secret:NAME, env:NAME or file:PATH."
+)
 @click.option("--every", metavar="TIME", help="With --poll: how often (default: 1m).")
 @click.option("--webhook", metavar="ADDRESS:PORT", help="With --poll: listen for webhooks.")
-@click.option("--webhook-secret", metavar="PLACE", help="Their secret: env:NAME or file:PATH.")
+@click.option(
+    "--webhook-secret", metavar="PLACE", help="Their secret: secret:NAME, env:NAME or file:PATH."
+)
 @click.option("--push-color", "colored", is_flag=True, help="Colours in what a push shows.")
 @common
 @click.pass_obj
@@ -105,7 +110,7 @@ def install(settings: Settings, /, **answers: object) -> int:
       lab gitops install --repository /srv/git/lab.git
       lab gitops install --repository /srv/git/lab.git --mode ask --signers ~/signers
       lab gitops install --poll https://git.lan/me/lab.git --every 30s
-      lab gitops install --webhook 127.0.0.1:2750 --webhook-secret file:/etc/strata-hook
+      lab gitops install --webhook 127.0.0.1:2750 --webhook-secret secret:webhook
       lab gitops install --repository /srv/git/lab.git --notify ntfys://ntfy.sh/my-lab
     """
     return gitsetup.install(settings, answers)
@@ -244,6 +249,36 @@ def approve(
     """
     answers = (yes, no_input, frozenset(confirm))
     return following.approve(settings, name, number, answers)
+
+
+@click.command(cls=Documented)
+@click.argument("commit", metavar="SHA")
+@click.option(
+    "--for",
+    "time",
+    metavar="TIME",
+    default="10m",
+    show_default=True,
+    help="Then give up; what runs goes on.",
+)
+@named
+@as_json
+@common
+@click.pass_obj
+def wait(settings: Settings, commit: str, time: str, name: str | None) -> int:
+    """Wait for what becomes of a pushed commit.
+
+    Until it is applied, waits for approval, failed, was refused, or a newer commit superseded it.
+    SHA is a commit or its beginning; in a checkout also HEAD or a branch. Exit codes: 0 applied, or
+    nothing to change; 1 failed; 2 waits for approval, or is only planned; 3 its files are wrong; 4
+    not done in time; 5 superseded.
+
+    Examples:
+      lab wait HEAD
+      lab wait 1a2b3c4d5e6f --for 30m
+      lab wait HEAD --json
+    """
+    return waiting.wait(settings, name, commit, time)
 
 
 @click.command(cls=Documented)

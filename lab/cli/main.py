@@ -28,6 +28,7 @@ TABLE = {
     "entropy": ("lab.cli.discovering:entropy", "Tell what is on hosts and in no file here."),
     "adopt": ("lab.cli.discovering:adopt", "Write a machine that is there down as files."),
     "approve": ("lab.cli.gitwords:approve", "Apply the plan of a commit that waits for it."),
+    "wait": ("lab.cli.gitwords:wait", "Wait for what becomes of a pushed commit."),
     "try": ("lab.cli.gitwords:trial", "Run a branch on one host for a while."),
     "status": ("lab.cli.queries:status", "Show how every host stood at its last run."),
     "metrics": ("lab.cli.overview:metrics", "Print how every host stands, for Prometheus."),

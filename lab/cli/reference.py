@@ -38,6 +38,7 @@ _HEAD = """\
 | any, when it fails | last line | `lab.error/1` |
 | `plan --out FILE` | the plan, for `converge --plan FILE` | `lab.plan/1` |
 | `gitops status` | commits, and each host's | `lab.gitops/1` |
+| `wait` | what became of a commit | `lab.wait/1` |
 """
 
 

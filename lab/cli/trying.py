@@ -9,7 +9,7 @@ import click
 
 from lab.api import Approval
 from lab.cli.approval import Consent, decide
-from lab.cli.following import TITLES, ask, lab_name, on_screen
+from lab.cli.following import TITLES, ask, lab_name, on_screen, waits_on
 from lab.cli.options import Settings
 from lab.cli.terminal import Screen
 from lab.cli.text.look import line
@@ -41,13 +41,13 @@ def trial(
     screen, tell = on_screen(settings)
     trials = Trials(follower, tell)
     if keep:
-        with follower.turn():
+        with follower.turn(waits_on(screen)):
             kept = trials.keep(host)
         screen.say(line(f"{host} stays as {kept.branch} declares it, until the next push to"))
         screen.say(line(f"{follower.settings.branch} declares something else for it."))
         return ExitCode.OK
     if revert:
-        with follower.turn():
+        with follower.turn(waits_on(screen)):
             return ExitCode.OK if trials.revert(host) else ExitCode.FAILED
     return _begin(follower, trials, screen, branch, host, answers, seconds)
 
@@ -62,7 +62,7 @@ def _begin(
     seconds: int,
 ) -> int:
     commit = trials.commit_of(branch)
-    with follower.turn():
+    with follower.turn(waits_on(screen)):
         report, saved = trials.plan(commit, host)
     screen.show(plan_lines(report, screen.look, TITLES))
     if not report.changes:
@@ -75,7 +75,7 @@ def _begin(
         screen.say(line(("Nothing was changed.", "bold")))
         return ExitCode.REFUSED
     until = clock.time() + seconds
-    with follower.turn():
+    with follower.turn(waits_on(screen)):
         approval = Approval(decision.allow_destroy, decision.names)
         begun = trials.begin(Trial(host, branch, commit, until), saved, approval)
     spawn(follower, "expire")

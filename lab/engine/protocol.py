@@ -12,6 +12,7 @@ from lab import events
 from lab.engine.approval import Approval, Key
 from lab.journal import Owned
 from lab.layer import Driver, Layer, Workspace
+from lab.model.applied import Applied
 from lab.model.host import Host
 from lab.model.plan import Change
 
@@ -41,6 +42,7 @@ class Run(Protocol):
     options: Options
     approval: Approval
     workspace: Workspace
+    commit: str
 
     def emit(self, event: events.Event) -> None:
         """Tell the listener."""
@@ -72,6 +74,18 @@ class Run(Protocol):
 
     def disown(self, thing: Key) -> None:
         """Take it out of the ledger."""
+        ...
+
+    def already_applied(self, host: str) -> str | None:
+        """The commit that this host was last brought to; ``None`` where that is not known."""
+        ...
+
+    def keep_applied(self, host: str, applied: Applied) -> None:
+        """Record what it was brought to now."""
+        ...
+
+    def forget_applied(self, host: str) -> None:
+        """It is gone."""
         ...
 
     def begin_change(self, key: Key, change: Change) -> int:

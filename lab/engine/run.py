@@ -25,6 +25,7 @@ from lab.engine.walk import Walk
 from lab.errors import LabError
 from lab.journal import Journal, Look, Owned, commit_of, locked
 from lab.layer import Described, Driver, Layer, Target, Workspace
+from lab.model.applied import Applied
 from lab.model.host import Host
 from lab.model.outcome import Failure, PartReport, RunReport
 from lab.model.plan import Change
@@ -212,6 +213,7 @@ class _Run:
         self.approval = approval
         self.layers = engine.layers
         self.workspace = engine.workspace
+        self.commit = ""
         self.parts: list[PartReport] = []
         self._engine = engine
         self._journal = engine.journal if recording else None
@@ -226,6 +228,7 @@ class _Run:
         self._turns: dict[str, threading.Lock] = {}
         self._makers: dict[str, dict[str, str]] = {}
         self._shared: dict[tuple[str, int], str | None] = {}
+        self._applied = engine.journal.applied() if recording else {}
         self._owned: dict[tuple[str, str], list[Owned]] = {}
         for thing in engine.journal.ledger():
             self._owned.setdefault((thing.host, thing.layer), []).append(thing)
@@ -238,6 +241,7 @@ class _Run:
         if self._journal is not None:
             declared = self._engine.inventory
             commit = declared.commit or commit_of(declared.root)
+            self.commit = commit or ""
             self._journal.begin_run(self.id, self.verb, names, commit)
         self.emit(events.RunStarted(time.time(), self.id, self.verb, names, layers))
         try:
@@ -344,6 +348,21 @@ class _Run:
         """Take it out of the ledger."""
         if self._journal is not None:
             self._journal.disown(*thing)
+
+    def already_applied(self, host: str) -> str | None:
+        """The commit that this host was last brought to."""
+        known = self._applied.get(host)
+        return known.commit if known else None
+
+    def keep_applied(self, host: str, applied: Applied) -> None:
+        """Record what it was brought to now."""
+        if self._journal is not None:
+            self._journal.keep_applied(host, applied)
+
+    def forget_applied(self, host: str) -> None:
+        """It is gone."""
+        if self._journal is not None:
+            self._journal.forget_applied(host)
 
     def begin_change(self, key: Key, change: Change) -> int:
         """Record a change before it is carried out."""

@@ -19,7 +19,8 @@ from lab.errors import (
     TransportError,
 )
 from lab.journal import Owned
-from lab.layer import Above, Batching, Layer, Target
+from lab.layer import Above, Batching, Layer, Remembering, Target
+from lab.model.applied import Applied
 from lab.model.host import Host, Part
 from lab.model.outcome import Failure, Outcome, PartReport
 from lab.model.plan import Action, Change, Plan
@@ -46,6 +47,7 @@ class Walk:
     reports: list[PartReport] = field(default_factory=list)
     above: Above = Above.AS_IS
     stopped: str = ""
+    memory: tuple[Remembering, AnyTarget, str | None] | None = None
 
     def plan(self) -> None:
         """Look at every layer; change nothing."""
@@ -61,6 +63,8 @@ class Walk:
         for layer in self.run.layers[: self.run.options.stop + 1]:
             for item in self._items(layer):
                 self._guard(layer, item, self._converge_part)
+        if not self.stopped and self.run.options.stop == len(self.run.layers) - 1:
+            self._remember()
 
     def destroy(self, *, only_plan: bool) -> None:
         """Delete what the layers made, from above."""
@@ -78,6 +82,25 @@ class Walk:
             if not layer.destroyed:
                 for thing in self.run.owned(self.host.name, layer.name):
                     self.run.disown((thing.host, thing.layer, thing.part))
+        self.run.forget_applied(self.host.name)
+
+    def _remember(self) -> None:
+        """Record what the host was brought to, on it as well; nothing where that is known there.
+
+        A host that cannot take it is told of, and is as declared all the same: the next run writes.
+        """
+        changed = any(r.applied for r in self.reports)
+        applied = Applied(self.run.commit, self.run.id, time.time())
+        faults.point("engine.before_remember")
+        if self.memory is not None:
+            driver, target, there = self.memory
+            if changed or (there or "") != applied.commit:
+                try:
+                    driver.remember(target, applied)
+                except LabError as error:
+                    self.run.emit(events.Notice(time.time(), error.message, self.host.name))
+        if changed or self.run.already_applied(self.host.name) != applied.commit:
+            self.run.keep_applied(self.host.name, applied)
 
     def block(self, failure: Failure, outcome: Outcome = Outcome.BLOCKED) -> None:
         """Report that nothing was tried, and why."""
@@ -250,6 +273,9 @@ class Walk:
                 observed = self._again(layer, item, target)
                 seen.outcome = Outcome.CHANGED
         self._settle(layer, item, observed)
+        driver = self.run.driver(layer, item.part.driver)
+        if self.memory is None and not item.absent and isinstance(driver, Remembering):
+            self.memory = (driver, target, driver.remembers(observed))
         if not item.absent:
             self.handed.update(layer.outputs(target, observed).model_dump())
         return Above.AS_IS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from lab.api import Approval, Lab, SavedPlan
@@ -69,6 +70,8 @@ class Dealing:
         if self._mode is Mode.PLAN:
             self._settle((*parts.go, *parts.wait), None)
             return self._verdict(parts, State.PLANNED, f"{_count(report.changes)} planned")
+        if parts.clean:
+            self._record(self._saved(report, parts.clean))
         done = Verdict(State.UNCHANGED, "every host is as declared already", found.hosts)
         if parts.go:
             done = self.apply(self._saved(report, parts.go), Approval())
@@ -99,6 +102,12 @@ class Dealing:
             said = f"{changes} made; {_names(bad)} did not get through"
             return Verdict(State.FAILED, said, saved.hosts)
         return Verdict(State.APPLIED, f"{changes} made on {_names(good)}", saved.hosts)
+
+    def _record(self, clean: SavedPlan) -> None:
+        """Hosts that need nothing learn which commit they have; nothing else is done there."""
+        with suppress(Locked):  # whoever works there records what it does
+            report = self._lab.apply(clean, approval=Approval())
+            self._store.settle(dict.fromkeys(_bad(report) & set(clean.hosts), ""), None)
 
     def _look(self) -> Touched:
         """The hosts to plan; what is no longer declared is told, and nothing is done to it."""

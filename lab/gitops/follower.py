@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,10 +19,17 @@ from lab.errors import ConfigError, LabError, PlanError, Problem
 from lab.gitops.dealing import Dealing, Verdict
 from lab.gitops.git import Repository
 from lab.gitops.notices import Notices
+from lab.gitops.places import reveal
 from lab.gitops.settings import Settings
 from lab.gitops.steps import Begun, Ended, Refused, Tell
-from lab.gitops.store import Request, State, Store
+from lab.gitops.store import Request, State
+from lab.gitops.store import Store as Requests
 from lab.gitops.touched import digests_of
+from lab.gitops.turns import holder, turn, unheard
+from lab.journal import Journal, who
+from lab.masking import mask
+from lab.model.applied import Applied
+from lab.secrets.store import Store
 
 KEPT = 3
 """Checkouts of finished commits that are kept, so that nothing is read out twice."""
@@ -42,10 +48,11 @@ class Follower:
         self.name = name
         self.folder = folder_of(name)
         self.settings = Settings.read(self.folder, name)
-        self.store = Store(self.folder)
+        self.store = Requests(self.folder)
+        self._lock = self.folder / "worker.lock"
         self._cancelled = threading.Event()
         self._lab: Lab | None = None
-        self._notices = Notices(self.settings, name)
+        self._notices = Notices(self.settings, name, self.reveal)
         self.repository = Repository(Path(self.settings.repository), self._cancelled)
 
     def cancel(self) -> None:
@@ -71,6 +78,7 @@ class Follower:
                     self._check_name(lab)
             except LabError as error:
                 tell(Refused(error, root))
+                self.store.refuse(commit, who(), mask(error.message.splitlines()[0]))
                 return False
         return True
 
@@ -98,17 +106,49 @@ class Follower:
         return self.repository.fetch(self.settings.url, self.settings.branch)
 
     def next(self) -> Request | None:
-        """Take the newest request, to be handed to :meth:`deal`; call it inside :meth:`turn`."""
+        """Take the newest request for :meth:`deal`; inside :meth:`turn`."""
         return self.store.next()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, waits: Callable[[str], None] = unheard) -> Iterator[None]:
         """Wait until no other process of this lab deals with a commit; the lock dies with us."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / "worker.lock").open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with turn(self._lock, waits):
             self._tidy()
             yield
+
+    def holder(self) -> str | None:
+        """Who deals with a commit now; ``None`` = nobody."""
+        return holder(self._lock)
+
+    def applied(self) -> dict[str, Applied]:
+        """What every host was last brought to as a whole, by whichever run."""
+        journal = Journal(self.folder.parent)
+        try:
+            return journal.applied()
+        finally:
+            journal.close()
+
+    def reveal(self, place: str) -> str:
+        """The value at a place; ``secret:NAME`` is one of the lab's own. Raises LabError.
+
+        Taken from the newest commit that may be used and has it.
+        """
+        kind, _, name = place.partition(":")
+        if kind != "secret":
+            return reveal(place)
+        failure = LabError(
+            f"Unable to use the secret {name}: no commit of the lab {self.name} is here yet.",
+            hint=f"lab secrets set {name}; then commit, and push",
+        )
+        recent = [r.commit for r in self.store.requests(KEPT) if r.state is not State.REFUSED]
+        head = self.repository.head(self.settings.branch)
+        for commit in dict.fromkeys([*recent, *([head] if head else [])]):
+            try:
+                self._check_signature(commit)
+                return Store(self._exported(commit), self.name).reveal(name)
+            except LabError as error:
+                failure = error
+        raise failure
 
     def deal(self, request: Request, tell: Tell) -> State:
         """Plan and converge what a commit touches, as the settings allow; inside :meth:`turn`.
@@ -150,13 +190,9 @@ class Follower:
     @contextmanager
     def opened(self, commit: str) -> Iterator[Lab]:
         """The lab as that commit declares it. Raises ConfigError, LabError."""
-        root = self._checkout(commit)
-        if not root.exists():
-            new = root.with_name(f".{commit}.{os.getpid()}")
-            shutil.rmtree(new, ignore_errors=True)
-            self.repository.export(commit, new)
-            new.rename(root)
-        with Lab.load(root, commit=commit[:12]) as lab:  # as long as the journal keeps them
+        with Lab.load(
+            self._exported(commit), commit=commit[:12]
+        ) as lab:  # as long as the journal keeps them
             self._check_name(lab)
             self._lab = lab
             if self._cancelled.is_set():
@@ -166,13 +202,25 @@ class Follower:
             finally:
                 self._lab = None
 
+    def _exported(self, commit: str) -> Path:
+        """A folder with the files of that commit; for whoever has the turn."""
+        root = self._checkout(commit)
+        if not root.exists():
+            new = root.with_name(f".{commit}.{os.getpid()}")
+            shutil.rmtree(new, ignore_errors=True)
+            self.repository.export(commit, new)
+            new.rename(root)
+        return root
+
     def _deal(self, request: Request, tell: Tell) -> Verdict:
         tell(Begun(request, self.repository.about(request.commit)))
+        for older in self.store.superseded_by(request):
+            self._post(self._notices.superseded(older), tell)
         self._post(self._notices.begun(request), tell)
         self._check_signature(request.commit)
         with self.opened(request.commit) as lab:
             dealing = Dealing(lab, request, self.settings, self.store, tell)
-            if not self.store.settled():
+            if not self.store.settled() and not self.store.find(request.before or "-"):
                 dealing.seed(self._declared_by(request.before))
             verdict = dealing.run()
         if verdict.saved is not None:
@@ -185,7 +233,7 @@ class Follower:
         waiting = verdict.hosts if verdict.state is State.WAITING else ()
         tell(Ended(request, verdict.state, verdict.said, waiting))
         if verdict.state is not State.RUNNING:
-            self.store.end(request.id, verdict.state, verdict.hosts, verdict.said)
+            self.store.end(request.id, verdict.state, verdict.hosts, mask(verdict.said))
             self._post(self._notices.ended(request, verdict.state, verdict.said), tell)
         return verdict.state
 

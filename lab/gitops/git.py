@@ -208,12 +208,20 @@ class Repository:
 def check_url(url: str) -> str:
     """An address that git may fetch from. Raises ValueError in plain words."""
     scheme, colon, _ = url.partition("://")
-    if not url or url.startswith("-") or any(c.isspace() or not c.isprintable() for c in url):
-        raise ValueError(f"{url!r} is not the address of a repository")
+    shown = without_login(url)
+    odd = any(c.isspace() or not c.isprintable() for c in url)
+    if not url or url.startswith("-") or "://-" in url or "@-" in url or odd:
+        raise ValueError(f"{shown!r} is not the address of a repository")
     if colon and scheme not in {"file", "git", "http", "https", "ssh"}:
         raise ValueError(f"{scheme}:// is not a way to fetch: use https, ssh, git or file")
     if not colon and "::" in url:
-        raise ValueError(f"{url!r}: remote helpers (NAME::ADDRESS) are not used")
+        raise ValueError(f"{shown!r}: remote helpers (NAME::ADDRESS) are not used")
+    login, at, _ = url.partition("://")[2].rpartition("@")
+    if at and (":" in login or scheme in {"http", "https"}):
+        raise ValueError(
+            f"{shown}: a login in the address would be seen by others; keep it in git itself"
+            " (git help credential-store), or use ssh"
+        )
     return url
 
 
@@ -228,4 +236,4 @@ def check_branch(name: str) -> str:
 
 def without_login(url: str) -> str:
     """The address as it may be shown: a name and a password in it are left out."""
-    return re.sub(r"^([a-z+]+://)[^/@]*@", r"\1", url)
+    return re.sub(r"^([A-Za-z+]+://).*@", r"\1", url)

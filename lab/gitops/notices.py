@@ -9,14 +9,17 @@ import importlib
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from lab.errors import LabError
-from lab.gitops.settings import Forge, Settings, reveal
+from lab.gitops.places import is_place, reveal
+from lab.gitops.settings import Forge, Settings
 from lab.gitops.store import Request, State
+from lab.masking import mask
 
 DEADLINE = 10.0
 _DESCRIPTION = 140
@@ -34,9 +37,12 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 class Notices:
     """Where one lab's news go. The generators give a sentence for each thing that went wrong."""
 
-    def __init__(self, settings: Settings, lab: str) -> None:
+    def __init__(
+        self, settings: Settings, lab: str, revealed: Callable[[str], str] = reveal
+    ) -> None:
         self._settings = settings
         self._lab = lab
+        self._revealed = revealed
 
     def begun(self, request: Request) -> Iterator[str]:
         """Work on a commit begins."""
@@ -47,22 +53,30 @@ class Notices:
         yield from self._status(request.commit, forge_state(state), said)
         if state not in _TOLD:
             return
+        said = mask(said)
         hint = f"\nlab approve {request.id}" if state is State.WAITING else ""
         title = f"{self._lab}: {state.value}"
         for url in self._settings.notify:
             try:
-                notify(url, title, f"{request.commit[:12]}: {said}{hint}")
+                address = self._revealed(url) if is_place(url) else url
+                notify(address, title, f"{request.commit[:12]}: {said}{hint}")
             except LabError as error:
-                yield error.message
+                yield mask(error.message)
+
+    def superseded(self, request: Request) -> Iterator[str]:
+        """A newer commit came before this one was dealt with, or approved."""
+        yield from self._status(request.commit, forge_state(request.state), request.said)
 
     def _status(self, commit: str, state: str, said: str) -> Iterator[str]:
         forge = self._settings.forge
         if forge is None:
             return
         try:
-            send(status_request(forge, commit, state, f"strata/{self._lab}", said))
+            token = self._revealed(forge.token)
+            name = f"strata/{self._lab}"
+            send(status_request(forge, token, commit, Status(state, name, mask(said))))
         except LabError as error:
-            yield f"The status of {commit[:12]} was not posted. {error.message}"
+            yield mask(f"The status of {commit[:12]} was not posted. {error.message}")
 
 
 def forge_state(state: State) -> str:
@@ -73,18 +87,29 @@ def forge_state(state: State) -> str:
     return "failure" if state in {State.FAILED, State.REFUSED} else "pending"
 
 
-def status_request(
-    forge: Forge, commit: str, state: str, context: str, said: str
-) -> urllib.request.Request:
-    """What is posted to set a commit's status. Raises LabError where the token is not there."""
-    token = reveal(forge.token)
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A state in the forges' words, whose it is, and why."""
+
+    state: str
+    context: str
+    said: str
+
+
+def status_request(forge: Forge, token: str, commit: str, status: Status) -> urllib.request.Request:
+    """What is posted to set a commit's status."""
+    said = status.said
     said = said if len(said) <= _DESCRIPTION else f"{said[: _DESCRIPTION - 1]}…"
     if forge.kind == "gitlab":
         project = quote(forge.repository, safe="")
         url = f"{forge.url}/api/v4/projects/{project}/statuses/{commit}"
-        body = {"state": _GITLAB.get(state, state), "name": context, "description": said}
-        return _post(url, body, {"PRIVATE-TOKEN": token})
-    body = {"state": state, "context": context, "description": said}
+        state = _GITLAB.get(status.state, status.state)
+        return _post(
+            url,
+            {"state": state, "name": status.context, "description": said},
+            {"PRIVATE-TOKEN": token},
+        )
+    body = {"state": status.state, "context": status.context, "description": said}
     base = forge.url if forge.kind == "github" else f"{forge.url}/api/v1"
     login = f"Bearer {token}" if forge.kind == "github" else f"token {token}"
     url = f"{base}/repos/{forge.repository}/statuses/{commit}"

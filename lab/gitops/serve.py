@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from lab.errors import LabError
 from lab.gitops.follower import Follower
-from lab.gitops.settings import reveal
 from lab.gitops.steps import Tell
 from lab.gitops.store import State
 from lab.gitops.trials import Trials
@@ -30,6 +29,7 @@ class Service:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._reached = True
+        self._secret = ""
         self._tried = time.monotonic()
 
     def stop(self) -> None:
@@ -43,13 +43,23 @@ class Service:
         settings = self._follower.settings
         with ExitStack() as stack:
             if settings.webhook is not None and settings.webhook_secret is not None:
-                secret = reveal(settings.webhook_secret)
-                stack.enter_context(listening(settings.webhook, secret, self._wake.set))
+                self._learn_secret(settings.webhook_secret)
+                stack.enter_context(
+                    listening(settings.webhook, lambda: self._secret, self._wake.set)
+                )
                 self._say(f"Webhooks are taken at http://{settings.webhook}/")
             while not self._stopped.is_set():
                 self._wake.clear()
                 self.look()
                 self._wake.wait(settings.every)
+
+    def _learn_secret(self, place: str) -> None:
+        """What proves a webhook genuine; a commit may bring a new value of it."""
+        follower = self._follower
+        if place.startswith("secret:") and not self._secret:
+            self._head()  # the first start: nothing was fetched yet
+        with follower.turn():
+            self._secret = follower.reveal(place)
 
     def look(self) -> None:
         """Fetch once, and deal with what is new or was left over."""
@@ -66,6 +76,10 @@ class Service:
             if request is not None:
                 self._tried = time.monotonic()
                 follower.deal(request, self._tell)
+        place = follower.settings.webhook_secret
+        if request is not None and place is not None and self._secret:
+            with suppress(LabError):  # what was good before stays good
+                self._learn_secret(place)
 
     def _head(self) -> str | None:
         """The newest commit; of the last good clone where the remote does not answer."""

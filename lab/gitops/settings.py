@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lab.errors import LabError
 from lab.gitops.git import check_branch, check_url
+from lab.gitops.places import check_address, check_place
 from lab.model.units import Duration
 
 FILE = "settings.json"
@@ -34,12 +35,17 @@ class Forge(BaseModel):
     kind: Literal["forgejo", "gitea", "github", "gitlab"]
     url: str
     repository: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)+$")
-    token: str = Field(description="env:NAME or file:PATH")
+    token: str = Field(description="secret:NAME, env:NAME or file:PATH")
 
     @field_validator("url")
     @classmethod
     def _address(cls, url: str) -> str:
         return _http(url)
+
+    @field_validator("token")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        return check_place(value)
 
 
 class Settings(BaseModel):
@@ -54,7 +60,7 @@ class Settings(BaseModel):
     mode: Mode = Mode.APPLY
     every: Duration = 60
     webhook: str | None = Field(None, description="ADDRESS:PORT of this machine")
-    webhook_secret: str | None = Field(None, description="env:NAME or file:PATH")
+    webhook_secret: str | None = Field(None, description="secret:NAME, env:NAME or file:PATH")
     signers: str | None = None
     colored: bool = False
     notify: tuple[str, ...] = ()
@@ -73,7 +79,12 @@ class Settings(BaseModel):
     @field_validator("webhook_secret")
     @classmethod
     def _place(cls, value: str | None) -> str | None:
-        return None if value is None else _placed(value)
+        return None if value is None else check_place(value)
+
+    @field_validator("notify")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_address, value))
 
     @field_validator("webhook")
     @classmethod
@@ -87,8 +98,14 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.webhook and not self.webhook_secret:
-            raise ValueError("a webhook needs a secret: --webhook-secret env:NAME or file:PATH")
+            raise ValueError("a webhook needs a secret: --webhook-secret secret:NAME")
         return self
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secrets of the lab that are used here, by their names."""
+        places = [*self.notify, self.webhook_secret or "", self.forge.token if self.forge else ""]
+        return tuple(p.removeprefix("secret:") for p in places if p.startswith("secret:"))
 
     @classmethod
     def read(cls, folder: Path, lab: str) -> Settings:
@@ -126,30 +143,6 @@ def plain_words(error: ValidationError) -> Sequence[str]:
         f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
         for e in error.errors()
     ]
-
-
-def reveal(place: str) -> str:
-    """The value at ``env:NAME`` or ``file:PATH``. Raises LabError where there is none."""
-    kind, _, name = place.partition(":")
-    if kind == "env":
-        value = os.environ.get(name, "")
-        where = f"the environment variable {name}"
-    else:
-        where = name
-        try:
-            value = Path(name).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise LabError(f"Unable to read the secret in {where}: {error}.") from error
-    if not value:
-        raise LabError(f"Unable to read a secret: {where} is empty.")
-    return value
-
-
-def _placed(value: str) -> str:
-    kind, colon, name = value.partition(":")
-    if kind not in {"env", "file"} or not colon or not name:
-        raise ValueError("say where the secret is, never the secret: env:NAME or file:PATH")
-    return value
 
 
 def _http(url: str) -> str:

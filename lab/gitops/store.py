@@ -26,6 +26,9 @@ CREATE TABLE host (name TEXT PRIMARY KEY, settled TEXT NOT NULL, commit_id TEXT)
 CREATE TABLE trial (host TEXT PRIMARY KEY, branch TEXT NOT NULL, commit_id TEXT NOT NULL,
   until REAL NOT NULL);
 """
+# Added to files of the same version when it is first needed: an older Strata overlooks it.
+_REFUSED = """CREATE TABLE IF NOT EXISTS refused (commit_id TEXT PRIMARY KEY, by TEXT NOT NULL,
+  at REAL NOT NULL, said TEXT NOT NULL)"""
 _FIELDS = "id,commit_id,before,by,at,ended,state,hosts,said"
 
 
@@ -147,6 +150,41 @@ class Store:
     def requests(self, limit: int) -> list[Request]:
         """The newest first."""
         rows = self._rows(f"SELECT {_FIELDS} FROM request ORDER BY id DESC LIMIT ?", (limit,))  # noqa: S608
+        return [_request(row) for row in rows]
+
+    def refuse(self, commit: str, by: str, said: str) -> None:
+        """A commit was turned away at the door: for whoever waits for it."""
+        with self._writing() as db:
+            db.execute(_REFUSED)
+            db.execute(
+                "INSERT OR REPLACE INTO refused VALUES (?,?,?,?)", (commit, by, time.time(), said)
+            )
+
+    def find(self, prefix: str) -> list[Request]:
+        """How each commit that begins so stands: one a commit, the newest word about it.
+
+        Those that were turned away at the door have the number 0.
+        """
+        like = f"{prefix}%"
+        rows = self._rows(
+            f"SELECT {_FIELDS} FROM request WHERE commit_id LIKE ? ORDER BY id",  # noqa: S608
+            (like,),
+        )
+        found = {row[1]: _request(row) for row in rows}
+        if self._rows("SELECT 1 FROM sqlite_master WHERE type='table' AND name='refused'"):
+            for commit, by, at, said in self._rows(
+                "SELECT commit_id,by,at,said FROM refused WHERE commit_id LIKE ?", (like,)
+            ):
+                if commit not in found or found[commit].at < at:
+                    found[commit] = Request(0, commit, None, by, at, at, State.REFUSED, (), said)
+        return list(found.values())
+
+    def superseded_by(self, request: Request) -> list[Request]:
+        """Those that this one took the place of."""
+        rows = self._rows(
+            f"SELECT {_FIELDS} FROM request WHERE id<? AND state=? AND said=?",  # noqa: S608
+            (request.id, State.SUPERSEDED, f"superseded by {request.commit[:12]}"),
+        )
         return [_request(row) for row in rows]
 
     def settled(self) -> dict[str, Settled]:

@@ -23,6 +23,8 @@ _DEADLINE = 10.0
 
 def is_genuine(headers: Mapping[str, str], body: bytes, secret: str) -> bool:
     """Whether whoever sent this knows the secret."""
+    if not secret:
+        return False
     wanted = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     for name in SIGNED:
         given = headers.get(name)
@@ -33,10 +35,11 @@ def is_genuine(headers: Mapping[str, str], body: bytes, secret: str) -> bool:
 
 
 @contextmanager
-def listening(place: str, secret: str, hint: Callable[[], None]) -> Iterator[int]:
+def listening(place: str, secret: Callable[[], str], hint: Callable[[], None]) -> Iterator[int]:
     """Listen at ``ADDRESS:PORT`` while inside; gives the port. ``hint`` is called for good ones.
 
-    Raises LabError where the port cannot be had.
+    ``secret`` is asked each time: it may have been rotated. Raises LabError where the port cannot
+    be had.
     """
     address, _, port = place.rpartition(":")
 
@@ -45,7 +48,7 @@ def listening(place: str, secret: str, hint: Callable[[], None]) -> Iterator[int
 
         def genuine(self, body: bytes) -> bool:
             """Whether it may be believed to come from the forge."""
-            return is_genuine(dict(self.headers.items()), body, secret)
+            return is_genuine(dict(self.headers.items()), body, secret())
 
         def act(self) -> None:
             """Hand the hint on."""

@@ -33,6 +33,7 @@ workloads:
 CHANGES = 9
 POINTS = [
     "engine.before_own",
+    "engine.before_remember",
     "engine.before_own@2",
     *(f"engine.{layer}.{when}" for layer in LAYERS for when in ("before_apply", "after_apply")),
     *(f"engine.l2_instantiate.{when}@2" for when in ("before_apply", "after_apply")),

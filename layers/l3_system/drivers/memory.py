@@ -6,6 +6,7 @@ from typing import Any
 
 from lab.clients.memory import Store
 from lab.layer import Target, Workspace
+from lab.model.applied import Applied
 from lab.model.plan import Action, Change
 from layers.l3_system import errands
 from layers.l3_system.planner import desired, fresh
@@ -39,6 +40,17 @@ class MemoryDriver:
         else:
             self._apply(target, change)
 
+    def remembers(self, observed: Observed | Rehearsal | None) -> str | None:
+        """The commit that was written beside it."""
+        return observed.commit if isinstance(observed, Observed) else None
+
+    def remember(self, target: Target[Any, Inputs], applied: Applied) -> None:
+        """Write it beside what was applied."""
+        observed = self.observe(target)
+        if isinstance(observed, Observed):
+            after = observed.model_copy(update={"commit": applied.commit})
+            self._store.put(_LAYER, target.host.name, after.model_dump(), target.name)
+
     def _apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         found = self.observe(target)
         observed = found if isinstance(found, Observed) else Observed()
@@ -53,5 +65,5 @@ class MemoryDriver:
         else:
             things.get(kind, {}).pop(name, None)
             owned.pop(change.what, None)
-        after = Observed(things=things, owned=owned)
+        after = observed.model_copy(update={"things": things, "owned": owned})
         self._store.put(_LAYER, target.host.name, after.model_dump(), target.name)

@@ -7,10 +7,12 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from lab.clients import shell
 from lab.errors import DriverError, Locked
 from lab.layer import Described, Target, Workspace
+from lab.model.applied import Applied
 from lab.model.plan import Action, Change
 from lab.model.undeclared import Known, Undeclared
 from layers.l3_system.drivers import reach, surveys
@@ -19,7 +21,14 @@ from layers.l3_system.kinds import guard
 from layers.l3_system.kinds.kind import Kind, LooksAgain, Section, Step, Wanted, name_of
 from layers.l3_system.kinds.lifeline import lifeline
 from layers.l3_system.kinds.order import KINDS
-from layers.l3_system.kinds.script import applying, ledger, probing, sections
+from layers.l3_system.kinds.script import (
+    applying,
+    ledger,
+    probing,
+    remembered,
+    remembering,
+    sections,
+)
 from layers.l3_system.planner import Everything, login, wanted
 from layers.l3_system.spec import Inputs, Observed, Spec
 
@@ -58,7 +67,18 @@ class NativeDriver:
             self._await_trial(target, found["guard"][-1], ends)
         owned = ledger([line for part in found.get("ledger", ()) for line in part.lines])
         things = {kind.NAME: kind.parse(found.get(kind.NAME, ())) for kind in KINDS}
-        return Observed(things=things, owned=owned)
+        said = [line for part in found.get("commit", ()) for line in part.lines]
+        return Observed(things=things, owned=owned, commit=remembered(said))
+
+    def remembers(self, observed: Observed) -> str | None:
+        """What ``/var/lib/strata/commit`` said while everything else was looked at."""
+        return observed.commit
+
+    def remember(self, target: Target[Spec, Inputs], applied: Applied) -> None:
+        """Write it down there; root can read it."""
+        at = datetime.fromtimestamp(applied.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        script = remembering(applied.commit, applied.run, at)
+        self._shell(target).run(script, doing="record the applied commit")
 
     def _look(
         self, target: Target[Spec, Inputs], everything: Everything, kinds: Sequence[Kind]

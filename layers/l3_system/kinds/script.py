@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from layers.l3_system.kinds.kind import Section, Step
+from layers.l3_system.kinds.kind import Section, Step, quote
 
 _COMMON = """nl='
 '; tab='	'; lib=/var/lib/strata
@@ -29,6 +29,8 @@ if [ -r $lib/owned ]; then
   done <$lib/owned
 fi
 """
+
+_COMMIT = "mark commit\n[ ! -r $lib/commit ] || show $lib/commit ''\n"
 
 # What the kinds call besides the shell's own words; looking for them spawns nothing.
 _TOOLS = """for c in awk grep head sed sha256sum stat; do
@@ -153,7 +155,7 @@ fi
 
 def probing(nonce: str, fragments: Sequence[str]) -> str:
     """One script of all fragments. ``nonce`` must not occur in any answer."""
-    return f"nonce={nonce}\n{_COMMON}{_TOOLS}{_LEDGER}" + "\n".join(
+    return f"nonce={nonce}\n{_COMMON}{_TOOLS}{_LEDGER}{_COMMIT}" + "\n".join(
         [*fragments, "mark end", "exit 0\n"]
     )
 
@@ -175,6 +177,21 @@ def applying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:
             pieces.append("reread\n")
     pieces.append(_COMPACT)
     return "".join(pieces), b"".join(step.stdin for step in steps)
+
+
+def remembering(commit: str, run: str, at: str) -> str:
+    """A script that writes down what the host was brought to, whole or not at all."""
+    lines = " ".join(quote(f"{k}={v}") for k, v in (("commit", commit), ("run", run), ("at", at)))
+    return f"""umask 077; lib=/var/lib/strata; [ -d $lib ] || mkdir -p -m 700 $lib
+printf '%s\\n' {lines} >$lib/commit.new || exit 1
+sync $lib/commit.new 2>/dev/null || sync
+mv -f $lib/commit.new $lib/commit
+"""
+
+
+def remembered(lines: Sequence[str]) -> str | None:
+    """The commit in what :func:`remembering` wrote; ``None`` where nothing of it can be read."""
+    return next((li.removeprefix("commit=") for li in lines if li.startswith("commit=")), None)
 
 
 def sections(nonce: str, answer: bytes) -> list[tuple[str, Section]]:

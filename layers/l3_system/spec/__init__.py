@@ -108,13 +108,14 @@ class Observed(BaseModel):
     """What was found: kind to name to thing (absent ones are left out), and our own record.
 
     ``owned`` is the ledger: a thing (``"user ops"``) to how it came to us (``"made"`` by us, or
-    ``"found"`` and what it was like before).
+    ``"found"`` and what it was like before). ``commit`` is what the host was last brought to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     things: dict[str, dict[str, Thing]] = {}
     owned: dict[str, str] = {}
+    commit: str | None = None
 
 
 class Outputs(BaseModel):

@@ -199,6 +199,7 @@ def lab(clone):
     """Three hosts, pushed and converged; the hooks apply."""
     clone.commit("first")
     clone.install()
-    clone.push()
+    shown = clone.push()
+    assert "Applied:" in shown.said, shown.said
     assert clone.machines() == ["db1", "web1", "web2"]
     return clone

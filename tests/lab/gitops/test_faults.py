@@ -245,3 +245,12 @@ def test_a_hook_put_on_an_old_repository_begins_with_what_the_branch_declared(cl
     clone.edit("personas/db.yaml", "tree", "vim")
     desk.push()
     assert desk.touched == ("db1",)
+
+
+def test_a_first_commit_that_waits_is_planned_anew_and_not_taken_for_done(clone, make_desk):
+    desk = make_desk(mode="ask")
+    assert desk.push(message="first") is State.WAITING
+    desk.set(mode="apply")
+    desk.follower.again("me")
+    assert desk.work() is State.APPLIED
+    assert desk.clone.machines() == ["db1", "web1", "web2"]

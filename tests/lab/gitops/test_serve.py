@@ -42,7 +42,7 @@ def post(port, body=b"{}", **headers):
 @pytest.fixture
 def hook():
     hints = []
-    with listening("127.0.0.1:0", SECRET, lambda: hints.append(1)) as port:
+    with listening("127.0.0.1:0", lambda: SECRET, lambda: hints.append(1)) as port:
         yield port, hints
 
 
@@ -89,7 +89,7 @@ def test_a_port_that_is_taken_is_told(hook):
     port, _ = hook
     with (
         pytest.raises(LabError, match="Unable to listen for webhooks"),
-        listening(f"127.0.0.1:{port}", SECRET, lambda: None),
+        listening(f"127.0.0.1:{port}", lambda: SECRET, lambda: None),
     ):
         pass
 
