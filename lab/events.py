@@ -110,6 +110,14 @@ class Notice(Event):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LockAwaited(Event):
+    """The run has not begun: another one holds a host; who, and for how long it was waited for."""
+
+    holder: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RunEnded(Event):
     """The run is over; the report holds everything."""
 

@@ -214,13 +214,15 @@ class Lab:
         through: bool = True,
         approval: Approval | None = None,
         adopt: bool = False,
+        wait: bool = False,
         on_event: events.Listener = events.ignore,
         jobs: int | None = None,
     ) -> RunReport:
         """Bring the hosts to what is declared, layer by layer, and look again.
 
         Nothing is destroyed unless ``approval`` allows it by name. Raises Locked where another run
-        holds one of the hosts; every other failure is in the report.
+        holds one of the hosts (with ``wait`` it waits for it); every other failure is in the
+        report.
         """
         options = Options(self._stop(layer), through=through, adopt=adopt)
         with self._running():
@@ -230,6 +232,7 @@ class Lab:
                 approval or Approval(),
                 on_event,
                 jobs=jobs or JOBS,
+                wait=wait,
             )
 
     def apply(
@@ -237,6 +240,7 @@ class Lab:
         saved: SavedPlan,
         *,
         approval: Approval | None = None,
+        wait: bool = False,
         on_event: events.Listener = events.ignore,
         jobs: int | None = None,
     ) -> RunReport:
@@ -254,7 +258,9 @@ class Lab:
         allowed = replace(approval or Approval(), only=saved.plans)
         options = Options(self._stop(saved.layer), through=saved.through, adopt=saved.adopt)
         with self._running():
-            return self._engine.converge(hosts, options, allowed, on_event, jobs=jobs or JOBS)
+            return self._engine.converge(
+                hosts, options, allowed, on_event, jobs=jobs or JOBS, wait=wait
+            )
 
     def saved(
         self,
