@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab import events
+from lab.api import past
 from lab.api.adopting import Adopted, Login, checked, drafted, host_of
 from lab.api.explain import explain
 from lab.api.login import ssh_command
@@ -34,7 +35,7 @@ from lab.errors import (
     Stale,
     TransportError,
 )
-from lab.journal import Journal, RunRecord, locked
+from lab.journal import Journal, RunPast, RunRecord, locked
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
 from lab.model.outcome import ExitCode, Finding, Level, RunReport
@@ -339,6 +340,22 @@ class Lab:
     def history(self, limit: int = 20) -> list[RunRecord]:
         """The newest runs first."""
         return self._journal.runs(limit)
+
+    def run(self, name: str) -> RunPast:
+        """Everything about one run: its id, the beginning of it, or ``"last"``, ``"last~1"``.
+
+        Raises ConfigError where none or several are meant.
+        """
+        return self._journal.run(past.find(self._journal, name))
+
+    def compare(self, first: str, second: str | None = None) -> past.RunDiff:
+        """Two runs beside each other; of one, the run of the same hosts before it and itself."""
+        later = past.find(self._journal, second if second is not None else first)
+        earlier = (
+            past.before(self._journal, later) if second is None else past.find(self._journal, first)
+        )
+        runs = self._journal.run(earlier), self._journal.run(later)
+        return past.compared(*runs, self.root)
 
     def show(self, host: str) -> list[Shown]:
         """Every value of a host, and the file and line each came from. Raises ConfigError."""

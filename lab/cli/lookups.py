@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from lab.cli.options import Settings
+from lab.cli.pasts import run_in, show_run
 from lab.cli.progress import write_json
 from lab.cli.session import Session, opened
 from lab.cli.text import tables
@@ -60,9 +61,13 @@ def status(settings: Settings, selectors: tuple[str, ...]) -> int:
     return ExitCode.OK
 
 
-def show(settings: Settings, host: str) -> int:
-    """``lab show HOST``."""
+def show(settings: Settings, word: str) -> int:
+    """``lab show HOST | RUN``."""
     with opened(settings) as session:
+        run = run_in(session, word)
+        if run is not None:
+            return show_run(session, run)
+        host = word.removeprefix("host=")
         values = session.lab.show(host)
         if settings.json:
             plain = [{"path": v.path, "value": _json(v.value), "where": v.where} for v in values]

@@ -30,8 +30,12 @@ TABLE = {
     "approve": ("lab.cli.gitwords:approve", "Apply the plan of a commit that waits for it."),
     "try": ("lab.cli.gitwords:trial", "Run a branch on one host for a while."),
     "status": ("lab.cli.queries:status", "Show how every host stood at its last run."),
-    "show": ("lab.cli.queries:show", "Show a host's values and where each one comes from."),
+    "show": (
+        "lab.cli.queries:show",
+        "Show a host's values and where each comes from, or a past run.",
+    ),
     "history": ("lab.cli.queries:history", "List the last runs: who, when, what came of it."),
+    "diff": ("lab.cli.queries:diff", "Compare two runs: hosts, outcomes, changes, times, commits."),
     "ssh": ("lab.cli.queries:ssh", "Log in to a host, its key already known."),
     "destroy": ("lab.cli.runs:destroy", "Remove hosts; durable data only when asked to."),
     "secrets": ("lab.cli.secrets:secrets", "Keep passwords and keys encrypted in git."),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,24 @@ def _env_keys(path: Path) -> list[str]:
         return []
     pairs = [line.partition("=") for line in lines if not line.startswith(("#", "sops_"))]
     return [key for key, equals, _ in pairs if equals]
+
+
+def runs(start: str | None, limit: int = 50) -> list[str]:
+    """``last``, and the newest runs of this machine's journal, as ``lab history`` prints them."""
+    root = root_of(start)
+    lab = _read(root / "lab.yaml").get("name") if root else None
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    path = Path(base) / "strata" / str(lab) / "journal.db"
+    if not lab or not path.is_file():
+        return []
+    sqlite3 = importlib.import_module("sqlite3")
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
+        rows = db.execute("SELECT id FROM run ORDER BY rowid DESC LIMIT ?", (limit,)).fetchall()
+        db.close()
+    except sqlite3.Error:
+        return []
+    return ["last", *(row[0].rpartition("-")[2] for row in rows)]
 
 
 def layers() -> list[str]:
