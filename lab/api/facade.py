@@ -21,6 +21,9 @@ from lab.api.secrets import LabSecrets
 from lab.api.selector import select
 from lab.api.staging import placed, undo
 from lab.api.standing import HostStatus, standings
+from lab.api.streams import stream_schema
+from lab.api.tracing import traced
+from lab.api.why import Why, why
 from lab.config import Inventory, find_root, lab_name, load
 from lab.engine import JOBS, Approval, Engine
 from lab.engine.digests import Digests, digest_of
@@ -159,8 +162,8 @@ class Lab:
         jobs: int | None,
     ) -> RunReport:
         hosts = self.select(*selectors)
-        with self._running():
-            report = self._engine.plan(hosts, options, on_event, verb=verb, jobs=jobs or JOBS)
+        with self._running(on_event) as listen:
+            report = self._engine.plan(hosts, options, listen, verb=verb, jobs=jobs or JOBS)
         return report if options.through else _only(report, self.layers[options.stop].name)
 
     def survey(
@@ -226,12 +229,12 @@ class Lab:
         report.
         """
         options = Options(self._stop(layer), through=through, adopt=adopt)
-        with self._running():
+        with self._running(on_event) as listen:
             return self._engine.converge(
                 self.select(*selectors),
                 options,
                 approval or Approval(),
-                on_event,
+                listen,
                 jobs=jobs or JOBS,
                 wait=wait,
             )
@@ -258,9 +261,9 @@ class Lab:
             )
         allowed = replace(approval or Approval(), only=saved.plans)
         options = Options(self._stop(saved.layer), through=saved.through, adopt=saved.adopt)
-        with self._running():
+        with self._running(on_event) as listen:
             return self._engine.converge(
-                hosts, options, allowed, on_event, jobs=jobs or JOBS, wait=wait
+                hosts, options, allowed, listen, jobs=jobs or JOBS, wait=wait
             )
 
     def saved(
@@ -296,8 +299,8 @@ class Lab:
         and hold the names typed out; ``protect: true`` beats it.
         """
         options = Options(len(self.layers) - 1, with_data=with_data)
-        with self._running():
-            return self._engine.destroy(self._existing(selectors), options, approval, on_event)
+        with self._running(on_event) as listen:
+            return self._engine.destroy(self._existing(selectors), options, approval, listen)
 
     def plan_destroy(
         self, *selectors: str, with_data: bool = False, on_event: events.Listener = events.ignore
@@ -375,9 +378,14 @@ class Lab:
         """What a layer, a persona key, an exit code or an error is. Raises ConfigError."""
         return explain(topic, self.layers)
 
+    def explain_value(self, host: str, path: str) -> Why:
+        """Why a value of a host is so. Raises ConfigError with the nearest right words."""
+        self.select(f"host={host}")
+        return why(self.inventory, self.layers, self._journal, host, path)
+
     def schema(self) -> dict[str, dict[str, Any]]:
-        """JSON Schemas for editors: ``persona``, ``hosts`` and ``lab``."""
-        return schemas(self.layers)
+        """JSON Schemas of the files, for editors, and of the ``events`` that runs write."""
+        return {**schemas(self.layers), "events": stream_schema()}
 
     def doctor(self, *selectors: str) -> list[Finding]:
         """Whether this machine can carry the lab: every finding with the line that mends it."""
@@ -423,10 +431,11 @@ class Lab:
         return select(hosts.values(), selectors)
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
-        """Whatever happens, the sessions with the hosts end with the verb."""
+    def _running(self, on_event: events.Listener = events.ignore) -> Iterator[events.Listener]:
+        """Whatever happens, the sessions with the hosts end with the verb; it may be traced."""
         try:
-            yield
+            with traced(self.name, on_event) as listen:
+                yield listen
         finally:
             self.workspace.close()
 

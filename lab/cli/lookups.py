@@ -105,6 +105,9 @@ def explain(settings: Settings, topic: str) -> int:
     """``lab explain TOPIC``."""
     with opened(settings) as session:
         text = session.lab.explain(topic)
+        if settings.json:
+            _document(session, "lab.topic/1", {"topic": topic, "text": text})
+            return ExitCode.OK
         session.screen.show(line(part) for part in clean_lines(text))
     return ExitCode.OK
 

@@ -40,8 +40,14 @@ TABLE = {
     "destroy": ("lab.cli.runs:destroy", "Remove hosts; durable data only when asked to."),
     "secrets": ("lab.cli.secrets:secrets", "Keep passwords and keys encrypted in git."),
     "doctor": ("lab.cli.checks:doctor", "Check this machine, and say what mends it."),
-    "schema": ("lab.cli.checks:schema", "Print the JSON Schemas of the lab's files."),
-    "explain": ("lab.cli.queries:explain", "Explain a layer, a driver, a key or an exit code."),
+    "schema": (
+        "lab.cli.checks:schema",
+        "Print the JSON Schemas of the lab's files, and of runs' events.",
+    ),
+    "explain": (
+        "lab.cli.queries:explain",
+        "Explain a layer, a key, an exit code, or a host's value.",
+    ),
     "completion": ("lab.cli.setup:completion", "Print the completion script of a shell."),
     "init": ("lab.cli.beginnings:init", "Begin a new lab in a folder."),
     "import": ("lab.cli.beginnings:import_", "Take hosts over from Ansible or Terraform."),

@@ -42,6 +42,36 @@ def declared(start: str | None) -> dict[str, list[str]]:
     return {key: list(names) for key, names in found.items()}
 
 
+def paths(start: str | None, host: str) -> list[tuple[str, int]]:
+    """Every value that the host's entry and personas write, and how deep it stands (0 = top)."""
+    root = root_of(start)
+    entries = (
+        [_read(p).get("hosts") for p in sorted((root / "inventory").glob("*.y*ml"))] if root else []
+    )
+    entry = next((e[host] for e in entries if isinstance(e, dict) and host in e), None)
+    if root is None or not isinstance(entry, dict):
+        return []
+    found = dict(_deep(entry))
+    todo, seen = [str(entry.get("persona"))], set()
+    while todo:
+        name = todo.pop()
+        if name in seen or "/" in name:
+            continue
+        seen.add(name)
+        body = _read(root / "personas" / f"{name}.yaml")
+        extends = body.pop("extends", None)
+        todo += map(str, extends if isinstance(extends, list) else ())
+        found.update(_deep(body))
+    return sorted(found.items())
+
+
+def _deep(values: dict[str, Any], above: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:
+    for key, value in values.items():
+        yield f"{above}{key}", depth
+        if isinstance(value, dict):
+            yield from _deep(value, f"{above}{key}.", depth + 1)
+
+
 def secrets(start: str | None) -> list[str]:
     """The secrets that are there, by the keys of their files."""
     root = root_of(start)

@@ -132,6 +132,43 @@ class HostOrRun(HostName):
         return found
 
 
+class Topic(click.ParamType[str]):
+    """What is to be explained."""
+
+    name = "topic"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  (click's signature)
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """Layers, and ``host=`` with the hosts that the lab's files declare."""
+        root = ctx.find_root().ensure_object(Settings).root
+        if incomplete.startswith("host="):
+            return [CompletionItem(w) for w in names.completions(incomplete, root)]
+        words = [*names.layers(), "exit-codes", "host="]
+        return [CompletionItem(w) for w in words if w.startswith(incomplete)]
+
+
+class ValuePath(click.ParamType[str]):
+    """A value of the host that was named before it."""
+
+    name = "path"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  (click's signature)
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """Its paths, a level at a time."""
+        host = str(ctx.params.get("topic") or "").removeprefix("host=")
+        known = names.paths(ctx.find_root().ensure_object(Settings).root, host)
+        depth = incomplete.count(".")
+        return [CompletionItem(n) for n, at in known if at <= depth and n.startswith(incomplete)]
+
+
 class SecretWord(click.ParamType[str]):
     """A secret's name."""
 

@@ -1,4 +1,4 @@
-"""``lab show RUN | diff``: what the journal knows of the past."""
+"""``lab show RUN | diff | explain host=NAME PATH``: what the journal knows of the past."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lab.api.past import RunDiff
+from lab.api.why import Why
 from lab.cli.options import Settings
 from lab.cli.progress import write_json
 from lab.cli.session import Session, opened
 from lab.cli.text.pastruns import diff_lines, run_lines
 from lab.cli.text.tables import result_of
+from lab.cli.text.whys import plain, why_lines
 from lab.clients.checkout import Commit
 from lab.events import to_json
 from lab.journal import ChangePast, RunPast
@@ -49,6 +51,43 @@ def diff(settings: Settings, first: str, second: str | None) -> int:
         else:
             session.screen.show(diff_lines(found, session.screen.look, session.titles))
     return ExitCode.OK if found.same else ExitCode.PENDING
+
+
+def explain_value(settings: Settings, host: str, path: str) -> int:
+    """``lab explain host=NAME PATH``."""
+    with opened(settings) as session:
+        found = session.lab.explain_value(host, path)
+        if settings.json:
+            write_json(session.screen, _why(session.lab.name, found), indent=2)
+        else:
+            session.screen.show(why_lines(found, session.screen.look, session.titles))
+    return ExitCode.OK
+
+
+def _why(lab: str, found: Why) -> dict[str, Any]:
+    """``lab.explain/1``."""
+    return {
+        "schema": "lab.explain/1",
+        "lab": lab,
+        "host": found.host,
+        "path": found.path,
+        "value": plain(found.value),
+        "said": [
+            {
+                "where": str(s.candidate.place),
+                "source": s.candidate.source,
+                "role": s.role,
+                "value": plain(s.candidate.value),
+                "commit": _commit(s.written.commit) if s.written.commit else None,
+                "why": s.written.why,
+            }
+            for s in found.said
+        ],
+        "layer": found.layer,
+        "run": found.run.run if found.run else None,
+        "named": found.named,
+        "change": _change(found.touched.change) if found.touched else None,
+    }
 
 
 def document(run: RunPast) -> dict[str, Any]:
@@ -122,9 +161,12 @@ def _head(run: RunPast) -> dict[str, Any]:
 def _commits(commits: tuple[Commit, ...] | None) -> list[dict[str, Any]] | None:
     if commits is None:
         return None
-    return [
-        {"id": c.id, "author": c.author, "at": _iso(c.at), "subject": c.subject} for c in commits
-    ]
+    return [_commit(c) for c in commits]
+
+
+def _commit(commit: Commit) -> dict[str, Any]:
+    at = _iso(commit.at)
+    return {"id": commit.id, "author": commit.author, "at": at, "subject": commit.subject}
 
 
 def _iso(at: float | None) -> str | None:

@@ -12,6 +12,8 @@ from lab.cli.options import (
     HostOrRun,
     RunName,
     Settings,
+    Topic,
+    ValuePath,
     as_json,
     common,
     selected,
@@ -123,16 +125,28 @@ def history(settings: Settings, limit: int) -> int:
 
 
 @click.command(cls=Documented)
-@click.argument("topic")
+@click.argument("topic", type=Topic())
+@click.argument("path", type=ValuePath(), required=False)
+@as_json
 @common
 @click.pass_obj
-def explain(settings: Settings, topic: str) -> int:
-    """Explain a layer, a driver, a key or an exit code.
+def explain(settings: Settings, topic: str, path: str | None) -> int:
+    """Explain a layer, a key, an exit code, or a host's value.
+
+    With host=NAME and a path (as lab show prints it): the value, the line that says so and what it
+    beats, who last wrote that line, and the last change on the host that touched it.
 
     Examples:
       lab explain l2                the machine layer
       lab explain machine.disks     a key of a persona
       lab explain exit-codes        all of them
       lab explain Stale             an error
+      lab explain host=web1 machine.memory
     """
+    if topic.startswith("host="):
+        if path is None:
+            raise click.UsageError(f"say which value: lab explain {topic} PATH")
+        return pasts.explain_value(settings, topic.removeprefix("host="), path)
+    if path is not None:
+        raise click.UsageError(f"a path needs its host before it: lab explain host=NAME {path}")
     return lookups.explain(settings, topic)
