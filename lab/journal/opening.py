@@ -40,10 +40,12 @@ def opened(path: Path, *, writing: bool) -> sqlite3.Connection | None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         return _connected(path, writing=writing)
-    except sqlite3.DatabaseError as error:
-        if writing or not _may_be_frozen(path):
-            raise _refused(path, str(error)) from error
+    except sqlite3.OperationalError:  # what the disk does, not what the file is
+        if writing or _has_log(path):
+            raise
         return _frozen(path)
+    except sqlite3.DatabaseError as error:
+        raise _refused(path, str(error)) from error
 
 
 def _looked_at(path: Path) -> bool:
@@ -122,20 +124,14 @@ def _has_log(path: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _may_be_frozen(path: Path) -> bool:
-    """On a medium that cannot be written, a journal that was closed can still be read."""
-    try:
-        with path.open("r+b"):
-            return False
-    except OSError:
-        return not _has_log(path)
-
-
-def _frozen(path: Path) -> sqlite3.Connection:
+def _frozen(path: Path) -> sqlite3.Connection | None:
+    """For reading only, where nothing can be written: nobody writes to it then, and it is whole."""
     address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     try:
         db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
-        db.execute("SELECT count(*) FROM run").fetchone()
+        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            db.close()
+            return None
     except sqlite3.DatabaseError as error:
         raise _refused(path, str(error)) from error
     return db

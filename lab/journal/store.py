@@ -36,6 +36,7 @@ _RECOVERY = (
     """CREATE TABLE IF NOT EXISTS drill (host TEXT NOT NULL, at REAL NOT NULL,
   proved INTEGER NOT NULL, rto REAL, rpo REAL, missing INTEGER NOT NULL, evidence TEXT NOT NULL)""",
 )
+_MEND = "make room or mend the disk, then the same command again"
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type='table' AND name=?"
 
 
@@ -97,7 +98,7 @@ class Journal:
             except (sqlite3.Error, OSError) as error:
                 raise LabError(
                     f"Unable to write the journal {self._path}: {error}.",
-                    hint="make room or mend the disk, then the same command again",
+                    hint=_MEND,
                 ) from error
 
     def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
@@ -106,9 +107,10 @@ class Journal:
                 db = self._connection(writing=False)
                 return db.execute(sql, tuple(values)).fetchall() if db is not None else []
             except (sqlite3.Error, OSError) as error:
+                away = f"keep a copy of {self._path}, move it away, and run again"
                 raise LabError(
                     f"Unable to read the journal {self._path}: {error}.",
-                    hint=f"keep a copy of {self._path}, move it away, and run again",
+                    hint=_MEND if isinstance(error, (sqlite3.OperationalError, OSError)) else away,
                 ) from error
 
     def _has(self, table: str) -> bool:
