@@ -120,7 +120,9 @@ def _steps(first: RunPast, second: RunPast) -> tuple[Compared, ...]:
         reports = [p.report for p in run.parts]
         sides.append({(r.host, r.layer, r.part): r for r in reports})
     found = []
-    for key in dict.fromkeys([*sides[0], *sides[1]]):
+    keys = dict.fromkeys([*sides[0], *sides[1]])
+    hosts = list(dict.fromkeys(key[0] for key in keys))
+    for key in sorted(keys, key=lambda key: hosts.index(key[0])):  # otherwise as they ended
         a, b = (side.get(key) for side in sides)
         outcomes = (a.outcome.value if a else None, b.outcome.value if b else None)
         found.append(Compared(*key, outcomes, (a.seconds if a else None, b.seconds if b else None)))

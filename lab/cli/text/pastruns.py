@@ -119,7 +119,7 @@ def diff_lines(diff: RunDiff, look: Look, titles: dict[str, str]) -> list[Text]:
     lines = [*_heads(diff, look), *_asked(diff), *_commits(diff, look)]
     for sign, style, hosts in (("-", "red", diff.hosts[0]), ("+", "green", diff.hosts[1])):
         if hosts:
-            lines += prose(", ".join(hosts), look, 9, style, first=f"  hosts {sign}")
+            lines += prose(", ".join(hosts), look, 10, style, first=f"  hosts {sign}")
     lines += _steps(diff, look, titles)
     for sign, style, changes in (("-", "red", diff.changes[0]), ("+", "green", diff.changes[1])):
         if changes:
