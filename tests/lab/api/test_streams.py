@@ -1,8 +1,9 @@
 """What runs write with --json is what docs/events.md and `lab schema events` say, line by line."""
 
+import contextlib
+import io
 import json
-import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import jsonschema
@@ -10,9 +11,9 @@ import pytest
 
 from lab import events
 from lab.api.streams import kinds, page, stream_schema
+from lab.cli import main
 
 ROOT = Path(__file__).resolve().parents[3]
-LAB = [sys.executable, "-m", "lab.cli"]
 FILES = {
     "lab.yaml": "name: stream\nproviders:\n  box: {kind: memory}\n",
     "personas/web.yaml": """
@@ -32,9 +33,10 @@ def validator():
 
 
 def stream(root, *words, code):
-    done = subprocess.run([*LAB, *words, "--json"], cwd=root, capture_output=True, check=False)
-    assert done.returncode == code, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    out = io.StringIO()
+    with contextlib.chdir(root), redirect_stdout(out), redirect_stderr(io.StringIO()):
+        assert main.run([*words, "--json"]) == code
+    return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
 def test_the_page_is_made_from_the_events():
