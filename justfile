@@ -122,6 +122,7 @@ bench *args:
 bench-fleet *args:
     @python benchmarks/fleet.py "$@"
 
-# The generated reference of every command: docs/cli.md
+# The generated reference of every command and event: docs/cli.md, docs/events.md
 reference:
     @python -m lab.cli.reference > docs/cli.md
+    @python -m lab.cli.reference events > docs/events.md

@@ -143,7 +143,15 @@ class NotConverged(LabError):  # noqa: N818
 
 
 class Locked(LabError):  # noqa: N818
-    """Another run holds a host that this one needs. Says who, where, since when."""
+    """Another run holds a host that this one needs. Says who, where, since when.
+
+    Attributes:
+        holder: The host, and who holds it, without the rest of the sentence.
+    """
+
+    def __init__(self, message: str, *, holder: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.holder = mask(holder)
 
 
 class Interrupted(LabError):  # noqa: N818

@@ -110,6 +110,14 @@ class Notice(Event):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LockAwaited(Event):
+    """The run has not begun: another one holds a host; who, and for how long it was waited for."""
+
+    holder: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RunEnded(Event):
     """The run is over; the report holds everything."""
 
@@ -142,6 +150,11 @@ def _plain(value: Any) -> Any:
     return dump(mode="json") if dump is not None else str(value)
 
 
+def name_of(kind: type[Event]) -> str:
+    """What the stream calls an event: its class's name in snake case."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("_")
+
+
 def to_json(event: Event | RunReport | PartReport) -> dict[str, Any]:
     """The JSON form: ``schema``, ``event`` (the class's name, snake case), ``time`` and fields.
 
@@ -150,8 +163,7 @@ def to_json(event: Event | RunReport | PartReport) -> dict[str, Any]:
     body: dict[str, Any] = masked(_plain(event))
     if not isinstance(event, Event):
         return body
-    words = (f"_{c.lower()}" if c.isupper() else c for c in type(event).__name__)
-    name = "".join(words).lstrip("_")
+    name = name_of(type(event))
     at = body.pop("at")
     time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     return {"schema": SCHEMA, "event": name, "time": time, **body}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lab import events
+from lab.api import past
 from lab.api.adopting import Adopted, Login, checked, drafted, host_of
 from lab.api.explain import explain
 from lab.api.graph import Graph, graph_of
@@ -23,6 +24,9 @@ from lab.api.secrets import LabSecrets
 from lab.api.selector import select
 from lab.api.staging import placed, undo
 from lab.api.standing import HostStatus, remembered, standings
+from lab.api.streams import stream_schema
+from lab.api.tracing import traced
+from lab.api.why import Why, why
 from lab.config import Inventory, find_root, lab_name, load
 from lab.engine import JOBS, Approval, Engine
 from lab.engine.digests import Digests, digest_of
@@ -37,7 +41,7 @@ from lab.errors import (
     Stale,
     TransportError,
 )
-from lab.journal import Journal, RunRecord, locked
+from lab.journal import Journal, RunPast, RunRecord, locked
 from lab.layer import Layer, Workspace
 from lab.model.host import Host, Part
 from lab.model.outcome import ExitCode, Finding, Level, RunReport
@@ -167,8 +171,8 @@ class Lab:
         jobs: int | None,
     ) -> RunReport:
         hosts = self.select(*selectors)
-        with self._running():
-            report = self._engine.plan(hosts, options, on_event, verb=verb, jobs=jobs or JOBS)
+        with self._running(on_event) as listen:
+            report = self._engine.plan(hosts, options, listen, verb=verb, jobs=jobs or JOBS)
         return report if options.through else _only(report, self.layers[options.stop].name)
 
     def survey(
@@ -223,22 +227,25 @@ class Lab:
         through: bool = True,
         approval: Approval | None = None,
         adopt: bool = False,
+        wait: bool = False,
         on_event: events.Listener = events.ignore,
         jobs: int | None = None,
     ) -> RunReport:
         """Bring the hosts to what is declared, layer by layer, and look again.
 
         Nothing is destroyed unless ``approval`` allows it by name. Raises Locked where another run
-        holds one of the hosts; every other failure is in the report.
+        holds one of the hosts (with ``wait`` it waits for it); every other failure is in the
+        report.
         """
         options = Options(self._stop(layer), through=through, adopt=adopt)
-        with self._running():
+        with self._running(on_event) as listen:
             return self._engine.converge(
                 self.select(*selectors),
                 options,
                 approval or Approval(),
-                on_event,
+                listen,
                 jobs=jobs or JOBS,
+                wait=wait,
             )
 
     def apply(
@@ -246,6 +253,7 @@ class Lab:
         saved: SavedPlan,
         *,
         approval: Approval | None = None,
+        wait: bool = False,
         on_event: events.Listener = events.ignore,
         jobs: int | None = None,
     ) -> RunReport:
@@ -262,8 +270,10 @@ class Lab:
             )
         allowed = replace(approval or Approval(), only=saved.plans)
         options = Options(self._stop(saved.layer), through=saved.through, adopt=saved.adopt)
-        with self._running():
-            return self._engine.converge(hosts, options, allowed, on_event, jobs=jobs or JOBS)
+        with self._running(on_event) as listen:
+            return self._engine.converge(
+                hosts, options, allowed, listen, jobs=jobs or JOBS, wait=wait
+            )
 
     def saved(
         self,
@@ -298,8 +308,8 @@ class Lab:
         and hold the names typed out; ``protect: true`` beats it.
         """
         options = Options(len(self.layers) - 1, with_data=with_data)
-        with self._running():
-            return self._engine.destroy(self._existing(selectors), options, approval, on_event)
+        with self._running(on_event) as listen:
+            return self._engine.destroy(self._existing(selectors), options, approval, listen)
 
     def plan_destroy(
         self, *selectors: str, with_data: bool = False, on_event: events.Listener = events.ignore
@@ -367,6 +377,22 @@ class Lab:
         """The newest runs first."""
         return self._journal.runs(limit)
 
+    def run(self, name: str) -> RunPast:
+        """Everything about one run: its id, the beginning of it, or ``"last"``, ``"last~1"``.
+
+        Raises ConfigError where none or several are meant.
+        """
+        return self._journal.run(past.find(self._journal, name))
+
+    def compare(self, first: str, second: str | None = None) -> past.RunDiff:
+        """Two runs beside each other; of one, the run of the same hosts before it and itself."""
+        later = past.find(self._journal, second if second is not None else first)
+        earlier = (
+            past.before(self._journal, later) if second is None else past.find(self._journal, first)
+        )
+        runs = self._journal.run(earlier), self._journal.run(later)
+        return past.compared(*runs, self.root)
+
     def show(self, host: str) -> list[Shown]:
         """Every value of a host, and the file and line each came from. Raises ConfigError."""
         self.select(f"host={host}")
@@ -385,9 +411,14 @@ class Lab:
         """What a layer, a persona key, an exit code or an error is. Raises ConfigError."""
         return explain(topic, self.layers)
 
+    def explain_value(self, host: str, path: str) -> Why:
+        """Why a value of a host is so. Raises ConfigError with the nearest right words."""
+        self.select(f"host={host}")
+        return why(self.inventory, self.layers, self._journal, host, path)
+
     def schema(self) -> dict[str, dict[str, Any]]:
-        """JSON Schemas for editors: ``persona``, ``hosts`` and ``lab``."""
-        return schemas(self.layers)
+        """JSON Schemas of the files, for editors, and of the ``events`` that runs write."""
+        return {**schemas(self.layers), "events": stream_schema()}
 
     def doctor(self, *selectors: str) -> list[Finding]:
         """Whether this machine can carry the lab: every finding with the line that mends it."""
@@ -433,10 +464,11 @@ class Lab:
         return select(hosts.values(), selectors)
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
-        """Whatever happens, the sessions with the hosts end with the verb."""
+    def _running(self, on_event: events.Listener = events.ignore) -> Iterator[events.Listener]:
+        """Whatever happens, the sessions with the hosts end with the verb; it may be traced."""
         try:
-            yield
+            with traced(self.name, on_event) as listen:
+                yield listen
         finally:
             self.workspace.close()
 

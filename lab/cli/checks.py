@@ -51,7 +51,7 @@ def doctor(settings: Settings, words: tuple[str, ...]) -> int:
 
 
 @click.command(cls=Documented)
-@click.argument("name", required=False, metavar="[persona|hosts|lab|accepted]")
+@click.argument("name", required=False, metavar="[persona|hosts|lab|accepted|events]")
 @click.option(
     "--out", type=click.Path(file_okay=False), metavar="DIR",
     help="Write NAME.schema.json files there instead.",
@@ -59,9 +59,10 @@ def doctor(settings: Settings, words: tuple[str, ...]) -> int:
 @common
 @click.pass_obj
 def schema(settings: Settings, name: str | None, out: str | None) -> int:
-    """Print the JSON Schemas of the lab's files.
+    """Print the JSON Schemas of the lab's files, and of runs' events.
 
     For editors with a YAML language server: they complete keys and mark mistakes while you type.
+    events is the schema of the lines that --json writes (docs/events.md).
 
     Examples:
       lab schema persona > persona.schema.json

@@ -14,6 +14,7 @@ import click
 
 from lab.api import HostStatus
 from lab.cli.options import Settings
+from lab.cli.pasts import run_in, show_run
 from lab.cli.progress import write_json
 from lab.cli.session import Session, opened
 from lab.cli.text import tables
@@ -62,9 +63,13 @@ def status(settings: Settings, selectors: tuple[str, ...]) -> int:
     return ExitCode.PENDING if any(h.needs_attention for h in hosts) else ExitCode.OK
 
 
-def show(settings: Settings, host: str) -> int:
-    """``lab show HOST``."""
+def show(settings: Settings, word: str) -> int:
+    """``lab show HOST | RUN``."""
     with opened(settings) as session:
+        run = run_in(session, word)
+        if run is not None:
+            return show_run(session, run)
+        host = word.removeprefix("host=")
         values = session.lab.show(host)
         if settings.json:
             plain = [{"path": v.path, "value": _json(v.value), "where": v.where} for v in values]
@@ -102,6 +107,9 @@ def explain(settings: Settings, topic: str) -> int:
     """``lab explain TOPIC``."""
     with opened(settings) as session:
         text = session.lab.explain(topic)
+        if settings.json:
+            _document(session, "lab.topic/1", {"topic": topic, "text": text})
+            return ExitCode.OK
         session.screen.show(line(part) for part in clean_lines(text))
     return ExitCode.OK
 

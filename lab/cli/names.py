@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,36 @@ def declared(start: str | None) -> dict[str, list[str]]:
     return {key: list(names) for key, names in found.items()}
 
 
+def paths(start: str | None, host: str) -> list[tuple[str, int]]:
+    """Every value that the host's entry and personas write, and how deep it stands (0 = top)."""
+    root = root_of(start)
+    entries = (
+        [_read(p).get("hosts") for p in sorted((root / "inventory").glob("*.y*ml"))] if root else []
+    )
+    entry = next((e[host] for e in entries if isinstance(e, dict) and host in e), None)
+    if root is None or not isinstance(entry, dict):
+        return []
+    found = dict(_deep(entry))
+    todo, seen = [str(entry.get("persona"))], set()
+    while todo:
+        name = todo.pop()
+        if name in seen or "/" in name:
+            continue
+        seen.add(name)
+        body = _read(root / "personas" / f"{name}.yaml")
+        extends = body.pop("extends", None)
+        todo += map(str, extends if isinstance(extends, list) else ())
+        found.update(_deep(body))
+    return sorted(found.items())
+
+
+def _deep(values: dict[str, Any], above: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:
+    for key, value in values.items():
+        yield f"{above}{key}", depth
+        if isinstance(value, dict):
+            yield from _deep(value, f"{above}{key}.", depth + 1)
+
+
 def secrets(start: str | None) -> list[str]:
     """The secrets that are there, by the keys of their files."""
     root = root_of(start)
@@ -70,6 +101,24 @@ def _env_keys(path: Path) -> list[str]:
         return []
     pairs = [line.partition("=") for line in lines if not line.startswith(("#", "sops_"))]
     return [key for key, equals, _ in pairs if equals]
+
+
+def runs(start: str | None, limit: int = 50) -> list[str]:
+    """``last``, and the newest runs of this machine's journal, as ``lab history`` prints them."""
+    root = root_of(start)
+    lab = _read(root / "lab.yaml").get("name") if root else None
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    path = Path(base) / "strata" / str(lab) / "journal.db"
+    if not lab or not path.is_file():
+        return []
+    sqlite3 = importlib.import_module("sqlite3")
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
+        rows = db.execute("SELECT id FROM run ORDER BY rowid DESC LIMIT ?", (limit,)).fetchall()
+        db.close()
+    except sqlite3.Error:
+        return []
+    return ["last", *(row[0].rpartition("-")[2] for row in rows)]
 
 
 def layers() -> list[str]:

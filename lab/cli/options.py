@@ -103,6 +103,72 @@ class HostName(click.ParamType[str]):
         return [CompletionItem(n) for n in known if n.startswith(incomplete)]
 
 
+class RunName(click.ParamType[str]):
+    """A run of the journal: its id, the beginning of it, ``last``, ``last~1``."""
+
+    name = "run"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  (click's signature)
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """The newest runs, as ``lab history`` prints them."""
+        root = ctx.find_root().ensure_object(Settings).root
+        return [CompletionItem(n) for n in names.runs(root) if n.startswith(incomplete)]
+
+
+class HostOrRun(HostName):
+    """A host of the inventory, or a run of the journal."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Hosts, and ``last``; other runs where none of them fits."""
+        found = super().shell_complete(ctx, param, incomplete)
+        if not found or "last".startswith(incomplete):
+            found += RunName().shell_complete(ctx, param, incomplete)
+        return found
+
+
+class Topic(click.ParamType[str]):
+    """What is to be explained."""
+
+    name = "topic"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  (click's signature)
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """Layers, and ``host=`` with the hosts that the lab's files declare."""
+        root = ctx.find_root().ensure_object(Settings).root
+        if incomplete.startswith("host="):
+            return [CompletionItem(w) for w in names.completions(incomplete, root)]
+        words = [*names.layers(), "exit-codes", "host="]
+        return [CompletionItem(w) for w in words if w.startswith(incomplete)]
+
+
+class ValuePath(click.ParamType[str]):
+    """A value of the host that was named before it."""
+
+    name = "path"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  (click's signature)
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """Its paths, a level at a time."""
+        host = str(ctx.params.get("topic") or "").removeprefix("host=")
+        known = names.paths(ctx.find_root().ensure_object(Settings).root, host)
+        depth = incomplete.count(".")
+        return [CompletionItem(n) for n, at in known if at <= depth and n.startswith(incomplete)]
+
+
 class SecretWord(click.ParamType[str]):
     """A secret's name."""
 

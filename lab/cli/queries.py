@@ -1,4 +1,4 @@
-"""``lab status | show | history | explain``: questions that touch nothing."""
+"""``lab status | show | diff | history | explain``: questions that touch nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING
 import click
 
 from lab.cli.lazy import Documented, Lazy
-from lab.cli.options import HostName, Settings, as_json, common, selected, selectors_of
+from lab.cli.options import (
+    HostName,
+    HostOrRun,
+    RunName,
+    Settings,
+    Topic,
+    ValuePath,
+    as_json,
+    common,
+    selected,
+    selectors_of,
+)
 
 if TYPE_CHECKING:
-    from lab.cli import lookups
+    from lab.cli import lookups, pasts
 else:
+    pasts = Lazy("lab.cli.pasts")
     lookups = Lazy("lab.cli.lookups")
 
 
@@ -38,22 +50,45 @@ def status(settings: Settings, words: tuple[str, ...]) -> int:
 
 
 @click.command(cls=Documented)
-@click.argument("host", type=HostName())
+@click.argument("name", type=HostOrRun(), metavar="HOST|RUN")
 @as_json
 @common
 @click.pass_obj
-def show(settings: Settings, host: str) -> int:
-    """Show a host's values and where each one comes from.
+def show(settings: Settings, name: str) -> int:
+    """Show a host's values and where each comes from, or a past run.
 
-    The host's own entry beats its persona, a persona beats what it extends; every value stands
-    beside the file:line:column that it was taken from.
+    Of a host: its own entry beats its persona, a persona beats what it extends; every value stands
+    beside the file:line:column that it was taken from. Of a run (as lab history prints it, the
+    beginning of its id, last, last~1): who, when, what for, each change and how it ended. Where a
+    name is both, the host is meant; run=NAME means the run.
 
     Examples:
       lab show web1
       lab show web1 | grep memory
-      lab show web1 --json
+      lab show last
+      lab show 3f9a1c --json
     """
-    return lookups.show(settings, host)
+    return lookups.show(settings, name)
+
+
+@click.command(cls=Documented)
+@click.argument("first", type=RunName(), metavar="RUN")
+@click.argument("second", type=RunName(), metavar="[RUN]", required=False)
+@as_json
+@common
+@click.pass_obj
+def diff(settings: Settings, first: str, second: str | None) -> int:
+    """Compare two runs: hosts, outcomes, changes, times, commits.
+
+    Of one RUN: with the run of the same verb and hosts before it. Exit code 0: they did the same
+    (times do not count), 2: they differ.
+
+    Examples:
+      lab diff last                 the last run and the one before it
+      lab diff 3f9a1c 77b02e
+      lab diff last~5 last --json
+    """
+    return pasts.diff(settings, first, second)
 
 
 @click.command(cls=Documented, context_settings={"ignore_unknown_options": True})
@@ -93,16 +128,28 @@ def history(settings: Settings, limit: int) -> int:
 
 
 @click.command(cls=Documented)
-@click.argument("topic")
+@click.argument("topic", type=Topic())
+@click.argument("path", type=ValuePath(), required=False)
+@as_json
 @common
 @click.pass_obj
-def explain(settings: Settings, topic: str) -> int:
-    """Explain a layer, a driver, a key or an exit code.
+def explain(settings: Settings, topic: str, path: str | None) -> int:
+    """Explain a layer, a key, an exit code, or a host's value.
+
+    With host=NAME and a path (as lab show prints it): the value, the line that says so and what it
+    beats, who last wrote that line, and the last change on the host that touched it.
 
     Examples:
       lab explain l2                the machine layer
       lab explain machine.disks     a key of a persona
       lab explain exit-codes        all of them
       lab explain Stale             an error
+      lab explain host=web1 machine.memory
     """
+    if topic.startswith("host="):
+        if path is None:
+            raise click.UsageError(f"say which value: lab explain {topic} PATH")
+        return pasts.explain_value(settings, topic.removeprefix("host="), path)
+    if path is not None:
+        raise click.UsageError(f"a path needs its host before it: lab explain host=NAME {path}")
     return lookups.explain(settings, topic)

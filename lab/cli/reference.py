@@ -1,11 +1,13 @@
-"""``docs/cli.md``, made from the commands: ``python -m lab.cli.reference > docs/cli.md``."""
+"""``docs/cli.md`` from the commands, ``docs/events.md`` from the events: ``just reference``."""
 
 from __future__ import annotations
 
 import re
+import sys
 
 import click
 
+from lab.api import streams
 from lab.cli.main import TABLE, cli
 from lab.cli.options import Settings
 
@@ -29,10 +31,10 @@ _HEAD = """\
 
 | commands | what | schemas |
 |---|---|---|
-| `plan`, `verify`, `converge`, `destroy` | events as lines, then the report | `lab.event/1`, \
-`lab.report/1` |
-| `validate`, `entropy`, `status`, `show`, `history`, `doctor` | one document | \
-`lab.status/1` and so on |
+| `plan`, `verify`, `converge`, `destroy` | [events](events.md) as lines, then the report | \
+`lab.event/1`, `lab.report/1` |
+| `validate`, `entropy`, `status`, `show`, `history`, `diff`, `explain`, `doctor` | one document | \
+`lab.status/1` and so on; `show` of a run `lab.run/1` |
 | `graph` | one document | `lab.graph/1` |
 | `secrets list`, `get`, `generate`, `doctor` | one document | `lab.secrets/1` and so on |
 | any, when it fails | last line | `lab.error/1` |
@@ -82,4 +84,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    click.echo(document(), nl=False)
+    click.echo(streams.page() if "events" in sys.argv else document(), nl=False)

@@ -130,6 +130,7 @@ def verify(
 )
 @asking
 @click.option("--allow-destroy", is_flag=True, help="Allow losses on hosts named by --confirm.")
+@click.option("--wait", is_flag=True, help="Wait for a run that holds one of the hosts.")
 @click.option("--adopt", is_flag=True, help="Take over what exists and is not ours.")
 @as_json
 @common
@@ -146,6 +147,7 @@ def converge(
     no_input: bool,
     confirm: tuple[str, ...],
     allow_destroy: bool,
+    wait: bool,
     adopt: bool,
 ) -> int:
     """Bring hosts to what is declared.
@@ -162,12 +164,13 @@ def converge(
       lab converge l3 --through         everything up to the system layer
       lab converge --plan today.plan    exactly that plan
       lab converge --yes --allow-destroy --confirm web1
+      lab converge --yes --wait         after whoever works on these hosts now
     """
     if saved and words:
         raise click.UsageError("--plan FILE says already which hosts and layers it is about.")
     scope = scope_of(words, through=through, only=only_this_layer)
     with ahead.begun(settings.root, f"converge{scope.words}"):
-        answers = verbs.Answers(yes, no_input, allow_destroy, frozenset(confirm))
+        answers = verbs.Answers(yes, no_input, allow_destroy, frozenset(confirm), wait)
         if saved:
             return verbs.apply(settings, saved, answers, jobs)
         return verbs.converge(settings, scope, answers, adopt=adopt, jobs=jobs)

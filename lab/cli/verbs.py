@@ -27,6 +27,7 @@ class Answers:
     no_input: bool = False
     allow_destroy: bool = False
     names: frozenset[str] = frozenset()
+    wait: bool = False
 
     def consent(self, session: Session) -> Consent:
         """The same, with whether somebody can be asked."""
@@ -101,6 +102,7 @@ def converge(
                 through=scope.through,
                 approval=approval,
                 adopt=adopt,
+                wait=answers.wait,
                 on_event=listen,
                 jobs=jobs,
             )
@@ -123,7 +125,9 @@ def apply(settings: Settings, path: str, answers: Answers, jobs: int | None) -> 
                 return _not_approved(session)
             approval = Approval(decision.allow_destroy, decision.names)
         report = session.watch(
-            lambda listen: lab.apply(saved, approval=approval, on_event=listen, jobs=jobs)
+            lambda listen: lab.apply(
+                saved, approval=approval, wait=answers.wait, on_event=listen, jobs=jobs
+            )
         )
         return _told(session, report, f"lab converge --plan {path}")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lab.layer import Layer
 from lab.model.files import LabFile, LabProject, LabTree
 from lab.model.host import Host, Part
+from lab.model.plan import Plan
 from lab.model.secret import Secret
 
 
@@ -35,6 +36,12 @@ class Digests:
         layers = [[layer, self.of(host, layer)] for layer in host.parts]
         said = [host.name, host.persona, host.provider, host.address, host.vars, layers]
         return digest_of([*said, sorted(host.tags)])
+
+
+def plan_digest(plans: Mapping[tuple[str, str, str], Plan]) -> str | None:
+    """Of every change of these plans (host, layer, part); ``None`` where there is none."""
+    said = [[*key, *c.identity] for key, plan in plans.items() for c in plan.changes]
+    return digest_of(sorted(said)) if said else None
 
 
 def _digest(parts: tuple[Part, ...]) -> str:

@@ -92,7 +92,7 @@ class Run(Protocol):
         """Record a change before it is carried out; returns its number."""
         ...
 
-    def end_change(self, number: int, *, ok: bool) -> None:
+    def end_change(self, number: int, *, ok: bool, seconds: float) -> None:
         """Record its end."""
         ...
 

@@ -63,8 +63,8 @@ class Recorder:
     def _close(self, what: str, *, ok: bool) -> None:
         with self._lock:
             change, number, since = self._open.pop(what)
-        self._run.end_change(number, ok=ok)
         seconds = time.monotonic() - since
+        self._run.end_change(number, ok=ok, seconds=seconds)
         self._run.emit(events.ChangeEnded(time.time(), *self._key, change, ok, seconds))
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,14 +16,16 @@ from pydantic import BaseModel
 from lab import events
 from lab.config import Inventory
 from lab.engine.approval import Approval, Key
-from lab.engine.digests import Digests
+from lab.engine.asked import asked_for
+from lab.engine.digests import Digests, plan_digest
 from lab.engine.protocol import Options
 from lab.engine.schedule import each
 from lab.engine.survey import SurveyReport, SurveyWalk, accepted
 from lab.engine.unused import plan_unused, prune_unused
+from lab.engine.waiting import waiting_for
 from lab.engine.walk import Walk
 from lab.errors import LabError
-from lab.journal import Journal, Look, Owned, commit_of, locked
+from lab.journal import Journal, Look, Owned, Waiting, commit_of, locked
 from lab.layer import Described, Driver, Layer, Target, Workspace
 from lab.model.applied import Applied
 from lab.model.host import Host
@@ -134,8 +136,12 @@ class Engine:
         listen: events.Listener = events.ignore,
         *,
         jobs: int = JOBS,
+        wait: bool = False,
     ) -> RunReport:
-        """Bring the hosts to what is declared. Raises Locked before anything is touched."""
+        """Bring the hosts to what is declared. Raises Locked before anything is touched.
+
+        With ``wait`` it waits for whoever holds one of them, and tells the listener who does.
+        """
         run = _Run(self, "converge", hosts, options, approval, listen, recording=True)
 
         def work(host: Host, failed: tuple[str, ...]) -> Walk:
@@ -147,7 +153,8 @@ class Engine:
                 walk.converge()
             return walk
 
-        with self._locked(hosts, "converge"), run.told():
+        waiting = waiting_for(run) if wait else None
+        with self._locked(hosts, "converge", waiting), run.told():
             walks = each(hosts, work, _is_good, jobs)
             run.take(walks)
             if all(p.outcome.is_good for p in run.parts):
@@ -184,10 +191,13 @@ class Engine:
         return run.report()
 
     @contextmanager
-    def _locked(self, hosts: Iterable[Host], verb: str) -> Iterator[None]:
+    def _locked(
+        self, hosts: Iterable[Host], verb: str, waiting: Waiting | None = None
+    ) -> Iterator[None]:
         state = self.workspace.state
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)  # private, whatever the umask
-        with locked(state / "locks", [h.name for h in hosts], verb):
+        with suppress(OSError):  # the locks in it say what is wrong
+            state.mkdir(parents=True, exist_ok=True, mode=0o700)  # private, whatever the umask
+        with locked(state / "locks", [h.name for h in hosts], verb, waiting):
             yield
 
 
@@ -230,29 +240,38 @@ class _Run:
         self._shared: dict[tuple[str, int], str | None] = {}
         self._applied = engine.journal.applied() if recording else {}
         self._owned: dict[tuple[str, str], list[Owned]] = {}
-        for thing in engine.journal.ledger():
-            self._owned.setdefault((thing.host, thing.layer), []).append(thing)
+        self._read_ledger()
 
     @contextmanager
     def told(self) -> Iterator[None]:
         """Begin and end of the run, in the journal and in the events."""
         names = tuple(h.name for h in self.hosts)
         layers = tuple(layer.name for layer in self.layers[: self.options.stop + 1])
+        self._started = time.monotonic()
         if self._journal is not None:
+            self._read_ledger()  # another run may have ended while the locks were waited for
             declared = self._engine.inventory
             commit = declared.commit or commit_of(declared.root)
             self.commit = commit or ""
-            self._journal.begin_run(self.id, self.verb, names, commit)
+            asked = asked_for(self.options, self.approval, self.layers)
+            self._journal.begin_run(self.id, self.verb, names, commit, asked)
         self.emit(events.RunStarted(time.time(), self.id, self.verb, names, layers))
         try:
             yield
         finally:
             report = self._report()
             if self._journal is not None:
-                self._journal.end_run(self.id, int(report.exit_code))
+                plan = plan_digest({(p.host, p.layer, p.part): p.plan for p in report.parts})
+                code, seconds = int(report.exit_code), report.seconds
+                self._journal.end_run(self.id, code, seconds=seconds, plan=plan)
             self.emit(events.RunEnded(time.time(), report))
         if self._bugs:
             raise self._bugs[0]
+
+    def _read_ledger(self) -> None:
+        self._owned.clear()
+        for thing in self._engine.journal.ledger():
+            self._owned.setdefault((thing.host, thing.layer), []).append(thing)
 
     def report(self) -> RunReport:
         """The result of the run."""
@@ -368,12 +387,12 @@ class _Run:
         """Record a change before it is carried out."""
         if self._journal is None:
             return 0
-        return self._journal.begin_change(self.id, key, change.action.value, change.what)
+        return self._journal.begin_change(self.id, key, change.action.value, change.what, change)
 
-    def end_change(self, number: int, *, ok: bool) -> None:
+    def end_change(self, number: int, *, ok: bool, seconds: float) -> None:
         """Record its end."""
         if self._journal is not None:
-            self._journal.end_change(number, ok=ok)
+            self._journal.end_change(number, ok=ok, seconds=seconds)
 
     def bug(self, error: Exception) -> None:
         """Keep it; it is raised when the run has ended."""

@@ -72,14 +72,15 @@ def _prune(
     failure: Failure | None = None
     for change in plan.changes:
         number = run.begin_change(("", layer.name, UNUSED), change)
+        since = time.monotonic()
         try:
             driver.prune(change)
         except LabError as error:
             failure = failure_of(error)
-            run.end_change(number, ok=False)
+            run.end_change(number, ok=False, seconds=time.monotonic() - since)
         else:
             applied.append(f"{change.action.value} {change.what}")
-            run.end_change(number, ok=True)
+            run.end_change(number, ok=True, seconds=time.monotonic() - since)
     return tuple(applied), failure
 
 

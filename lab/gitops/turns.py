@@ -21,12 +21,11 @@ def turn(path: Path, waits: Callable[[str], None]) -> Iterator[None]:
     ``waits`` is told who holds it, once, where it is held.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with path.open("a+", encoding="utf-8") as file:
+    with path.open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            waits(holder_of(file.read()))
+            waits(holder_of(file, path))
             fcntl.flock(file, fcntl.LOCK_EX)
         claim(file)
         try:
@@ -38,11 +37,11 @@ def turn(path: Path, waits: Callable[[str], None]) -> Iterator[None]:
 def holder(path: Path) -> str | None:
     """Who has the turn now; ``None`` = nobody."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return holder_of(file.read())
+                return holder_of(file, path)
     except FileNotFoundError:
         pass
     return None

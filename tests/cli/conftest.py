@@ -374,9 +374,9 @@ def drawn():
 
 def records():
     return [
-        RunRecord("r2", "converge", 1_700_000_000.0, 1_700_000_052.0, 0, "me@box", "1a2b3c4d5e6f",
-                  ("web1",), 7),
-        RunRecord("r1", "converge", 1_690_000_000.0, None, None, "me@box", None,
+        RunRecord("20231114T221320-r2f9a1", "converge", 1_700_000_000.0, 1_700_000_052.0, 0,
+                  "me@box", "1a2b3c4d5e6f", ("web1",), 7, seconds=52.0),
+        RunRecord("20230722T042640-r1c77b", "converge", 1_690_000_000.0, None, None, "me@box", None,
                   ("web1", "nas1", "media1"), 0),
     ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from lab import events
-from lab.cli.text.look import Look, clean_lines, line, plural, show_seconds
+from lab.cli.text.look import Look, clean_lines, fit, line, plural, show_seconds
 from lab.cli.text.rows import Row, Table, ended_row
 from lab.model.outcome import Outcome, PartReport
 
@@ -45,6 +45,7 @@ class Board:
         self.through: set[str] = set()
         self.notices: list[str] = []
         self.stopping = False
+        self.awaited: tuple[str, float] | None = None
         self._last_layer = ""
 
     def see(self, event: events.Event) -> None:
@@ -53,6 +54,9 @@ class Board:
             case events.RunStarted():
                 self.verb, self.hosts, self.since = event.verb, len(event.hosts), event.at
                 self._last_layer = event.layers[-1] if event.layers else ""
+                self.awaited = None
+            case events.LockAwaited():
+                self.awaited = (event.holder, event.at - event.seconds)
             case events.PartStarted():
                 key = (event.host, event.layer, event.part)
                 self.running[key] = Running(event.driver, event.at, "looking")
@@ -146,6 +150,11 @@ class Board:
         )
 
     def _foot(self, look: Look, now: float) -> Text:
+        if self.awaited is not None:
+            holder, since = self.awaited
+            waited = f" {look.signs.dot} {show_seconds(max(0.0, now - since))}"
+            room = look.width - len(waited) - 2
+            return line(("  " + fit(f"waits for {holder}", room, look.signs.more) + waited, "dim"))
         elapsed = show_seconds(max(0.0, now - self.since)) if self.since is not None else ""
         dot = f" {look.signs.dot} "
         facts = [f"{len(self.through):,} of {plural(self.hosts, 'host')} done"]

@@ -34,6 +34,8 @@ class Plain:
                 self._many = len(event.hosts) > MANY
                 if event.verb not in {"plan", "verify"}:
                     yield f"{event.verb}: {plural(len(event.hosts), 'host')}"
+            case events.LockAwaited():
+                yield from self._wait(event)
             case events.PartStarted():
                 self._told[event.host, event.layer, event.part] = event.at
             case events.ChangeStarted():
@@ -57,6 +59,12 @@ class Plain:
             return
         self._told[key] = event.at
         yield f"{_name(event)}: {_first(event.doing)}{self._signs.more}{_counts(event)}"
+
+    def _wait(self, event: events.LockAwaited) -> Iterator[str]:
+        key = (event.holder, "", "")
+        if event.at - self._told.get(key, -PROGRESS_EVERY) >= PROGRESS_EVERY:
+            self._told[key] = event.at
+            yield f"waits for {_first(event.holder)} ({show_seconds(event.seconds)})"
 
     def _end(self, report: PartReport) -> Iterator[str]:
         self._told.pop((report.host, report.layer, report.part), None)

@@ -48,13 +48,14 @@ def history_lines(runs: Sequence[RunRecord], look: Look) -> list[Text]:
     """One line a run, the newest first; times are local."""
     if not runs:
         return [line("No run yet.")]
-    head = f"{'when':<16}  {'verb':<8}  {'result':<11}  {'changes':>7}  {'took':>7}  hosts"
+    head = f"{'run':<6}  {'when':<16}  {'verb':<8}  {'result':<11}  {'changes':>7}  {'took':>7}"
+    head += "  hosts"
     lines = [line((head, "bold"))]
     for run in runs:
         when = datetime.fromtimestamp(run.started, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-        word, style = _result(run)
-        took = show_seconds(run.ended - run.started) if run.ended is not None else "-"
-        head = f"{when:<16}  {run.verb:<8}  "
+        word, style = result_of(run)
+        took = show_seconds(run.seconds) if run.seconds is not None else "-"
+        head = f"{run.run.rpartition('-')[2]:<6}  {when:<16}  {run.verb:<8}  "
         tail = f"  {run.changes:>7,}  {took:>7}  "
         text = line(head, (f"{word:<11}", style), tail)
         text.append(clean(fit(_who(run), max(look.width - text.cell_len, 12), look.signs.more)))
@@ -69,7 +70,10 @@ def _who(run: RunRecord) -> str:
     )
 
 
-def _result(run: RunRecord) -> tuple[str, str]:
+def result_of(run: RunRecord) -> tuple[str, str]:
+    """How it ended, in a word and its style; ``cut off`` where it did not come to its end."""
+    if run.running:
+        return ("running", "cyan")
     if run.exit_code is None:
         return ("cut off", "magenta") if run.ended is None else ("unknown", "magenta")
     known = run.exit_code in set(ExitCode)

@@ -20,7 +20,7 @@ from lab.secrets.sops.tree import tree_of
 
 FILES = {
     "lab.yaml": "name: demo\nproviders: {box: {kind: memory}}\nvars: {psk: !secret wifi}\n"
-    "capture: {password: !secret restic}\n",
+    "capture: {repository: {url: captures, password: !secret restic}}\n",
     "personas/web.yaml": "purpose: a web\nimage: {base: debian-13}\n"
     "machine: {cpu: 1, memory: 1GiB, disks: {root: {size: 8GiB}}}\n"
     "vars: {db: {password: !secret db}}\nsystem: {packages: [curl]}\n",
