@@ -174,15 +174,19 @@ def with_a_past(path: Path, days: int) -> None:
     now = time.time()
     db = sqlite3.connect(path)
     with db:
-        for day in range(1, days):
-            copy = "SELECT 'past', host, layer, part, outcome, spec, ended-?, report FROM part"
-            db.execute(f"INSERT INTO part {copy} WHERE run<>'past'", (day * 86400,))
+        db.execute("CREATE TEMP TABLE now AS SELECT * FROM part")
+        db.execute("DELETE FROM part")
+        copy = "SELECT run, host, layer, part, outcome, spec, ended-?, report FROM now"
+        for day in range(days - 1, -1, -1):
+            db.execute(f"INSERT INTO part {copy}", (day * 86400,))
     db.close()
     journal = Journal(path.parent)
     for n in range(50):
         for day in range(3):
             at = now - 60 - day * 86400
-            journal.keep_capture(CaptureRecord(f"h{n}", "x", at, f"s{day}", 9, 9, "", "", at))
+            for data in ("x", "identity"):
+                record = CaptureRecord(f"h{n}", data, at, f"{data}{day}", 9, 9, "", "", at)
+                journal.keep_capture(record)
         journal.keep_drill(DrillRecord(f"h{n}", now - 86400, True, 60.0, 60.0, 0))
     journal.close()
 

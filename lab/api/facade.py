@@ -12,21 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lab import events
-from lab.api import past
-from lab.api.adopting import Adopted, Login, checked, drafted, host_of
-from lab.api.explain import explain
-from lab.api.graph import Graph, graph_of
 from lab.api.login import ssh_command
 from lab.api.places import forget, workspace_of
 from lab.api.saved import SavedPlan, plans_of
-from lab.api.schema import schemas
-from lab.api.secrets import LabSecrets
 from lab.api.selector import select
-from lab.api.staging import placed, undo
 from lab.api.standing import HostStatus, remembered, standings
-from lab.api.streams import stream_schema
 from lab.api.tracing import traced
-from lab.api.why import Why, why
 from lab.config import Inventory, find_root, lab_name, load
 from lab.engine import JOBS, Approval, Engine
 from lab.engine.digests import Digests, digest_of
@@ -43,13 +34,30 @@ from lab.errors import (
 )
 from lab.journal import Journal, RunPast, RunRecord, locked
 from lab.layer import Layer, Workspace
+from lab.lazy import Lazy
 from lab.model.host import Host, Part
 from lab.model.outcome import ExitCode, Finding, Level, RunReport
 from lab.secrets.store import Store
 from layers import LAYERS
 
 if TYPE_CHECKING:
+    from lab.api import adopting, past, staging, streams
+    from lab.api import explain as explanations
+    from lab.api import graph as graphs
+    from lab.api import schema as schemas
+    from lab.api import secrets as lab_secrets
+    from lab.api import why as reasons
     from lab.recovery.captures import CaptureReport, Captures
+else:
+    adopting = Lazy("lab.api.adopting")
+    explanations = Lazy("lab.api.explain")
+    graphs = Lazy("lab.api.graph")
+    past = Lazy("lab.api.past")
+    schemas = Lazy("lab.api.schema")
+    lab_secrets = Lazy("lab.api.secrets")
+    staging = Lazy("lab.api.staging")
+    streams = Lazy("lab.api.streams")
+    reasons = Lazy("lab.api.why")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +111,9 @@ class Lab:
         return self.inventory.name
 
     @property
-    def secrets(self) -> LabSecrets:
+    def secrets(self) -> lab_secrets.LabSecrets:
         """Its passwords and keys, encrypted in ``secrets/``."""
-        return LabSecrets(self.inventory)
+        return lab_secrets.LabSecrets(self.inventory)
 
     @property
     def root(self) -> Path:
@@ -191,13 +199,13 @@ class Lab:
     def adopt(
         self,
         host: str,
-        login: Login,
+        login: adopting.Login,
         *,
         persona: str | None = None,
         provider: str | None = None,
         dry_run: bool = False,
         on_event: events.Listener = events.ignore,
-    ) -> Adopted:
+    ) -> adopting.Adopted:
         """Write a machine that is there down as files of this lab, then plan it.
 
         Changes nothing on the machine. All files come at once or none; no file is ever overwritten
@@ -205,17 +213,17 @@ class Lab:
         changes that remain.
         """
         name = persona or host
-        where = checked(self.inventory, host, name, provider)
-        made = host_of(self.layers, self.inventory, host, name, login)
+        where = adopting.checked(self.inventory, host, name, provider)
+        made = adopting.host_of(self.layers, self.inventory, host, name, login)
         with self._running():
             report, described = self._engine.describe(made, on_event)
         _raise_failure(report)
         with locked(self.workspace.state / "locks", [host], "adopt"):
-            undo(self.root, host)
-            draft = drafted(self.inventory, made, where, login, described)
+            staging.undo(self.root, host)
+            draft = adopting.drafted(self.inventory, made, where, login, described)
             if dry_run:
                 return draft.adopted
-            with placed(self.root, host, draft.new, draft.edited):
+            with staging.placed(self.root, host, draft.new, draft.edited):
                 after = Lab.load(self.root, self.layers)
         with after:
             return replace(draft.adopted, plan=after.plan(f"host={host}", on_event=on_event))
@@ -369,9 +377,9 @@ class Lab:
         known = remembered(self._journal, self.workspace.state / "locks")
         return standings(self.inventory.hosts.values(), self.layers, known, time.time())
 
-    def graph(self, *selectors: str) -> Graph:
+    def graph(self, *selectors: str) -> graphs.Graph:
         """Who there is, what it is for, what runs and lies on it, and what waits for what."""
-        return graph_of(self.inventory, self.select(*selectors))
+        return graphs.graph_of(self.inventory, self.select(*selectors))
 
     def history(self, limit: int = 20) -> list[RunRecord]:
         """The newest runs first."""
@@ -409,16 +417,16 @@ class Lab:
 
     def explain(self, topic: str) -> str:
         """What a layer, a persona key, an exit code or an error is. Raises ConfigError."""
-        return explain(topic, self.layers)
+        return explanations.explain(topic, self.layers)
 
-    def explain_value(self, host: str, path: str) -> Why:
+    def explain_value(self, host: str, path: str) -> reasons.Why:
         """Why a value of a host is so. Raises ConfigError with the nearest right words."""
         self.select(f"host={host}")
-        return why(self.inventory, self.layers, self._journal, host, path)
+        return reasons.why(self.inventory, self.layers, self._journal, host, path)
 
     def schema(self) -> dict[str, dict[str, Any]]:
         """JSON Schemas of the files, for editors, and of the ``events`` that runs write."""
-        return {**schemas(self.layers), "events": stream_schema()}
+        return {**schemas.schemas(self.layers), "events": streams.stream_schema()}
 
     def doctor(self, *selectors: str) -> list[Finding]:
         """Whether this machine can carry the lab: every finding with the line that mends it."""

@@ -1,28 +1,18 @@
-"""Loading late: modules on first use, commands when they are named."""
+"""Commands that are imported when they are named."""
 
 from __future__ import annotations
 
 import importlib
 from inspect import cleandoc
-from types import ModuleType
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from lab.cli.words import nearest
+from lab.lazy import Lazy
 
-
-class Lazy(ModuleType):
-    """A module that is imported when its first attribute is asked for.
-
-    Used in the other branch of ``if TYPE_CHECKING:``, so that type checkers and the import
-    contracts see a plain import.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        """The real module's attribute."""
-        return getattr(importlib.import_module(self.__name__), name)
+__all__ = ["Commands", "Documented", "Family", "Lazy", "documented"]
 
 
 class Documented(click.Command):

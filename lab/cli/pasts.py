@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lab.api.past import RunDiff
-from lab.api.why import Why
 from lab.cli.options import Settings
 from lab.cli.progress import write_json
 from lab.cli.session import Session, opened
@@ -19,6 +17,10 @@ from lab.events import to_json
 from lab.journal import ChangePast, RunPast
 from lab.model.outcome import ExitCode
 from lab.model.plan import to_json as plan_to_json
+
+if TYPE_CHECKING:
+    from lab.api.past import RunDiff
+    from lab.api.why import Why
 
 _RUN = re.compile(r"^(last(~\d+)?|\d{8}T\d{0,6}(-[0-9a-f]*)?|[0-9a-f]{2,6})$")
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from lab.api.past import RunDiff
 from lab.cli.text.look import Look, fit, host_name, line, plural, prose, show_seconds, title_of
 from lab.cli.text.plans import change_lines
 from lab.cli.text.reports import failure_lines
@@ -18,6 +17,9 @@ from lab.cli.text.values import show_value
 from lab.clients.checkout import Commit
 from lab.journal import ChangePast, RunPast
 from lab.model.outcome import PartReport
+
+if TYPE_CHECKING:
+    from lab.api.past import RunDiff
 
 _COMMITS = 12
 _ANYTHING = 0.05  # seconds that a step must take to be worth a comparison

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from lab.api.why import Said, Why
 from lab.cli.text.look import Look, fit, line, prose, title_of
 from lab.cli.text.plans import change_lines
 from lab.cli.text.values import show_value
 from lab.model.plan import JSON
+
+if TYPE_CHECKING:
+    from lab.api.why import Said, Why
 
 _ROLES = {
     "counts": ("counts", "bold green"),
