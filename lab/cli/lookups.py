@@ -55,9 +55,23 @@ def status(settings: Settings, selectors: tuple[str, ...]) -> int:
         now = datetime.now(UTC)
         shown = tables.status_lines(hosts, session.screen.look, now, session.titles)
         session.screen.show(shown)
+        _tell_stale(session, {h.host for h in hosts})
         if any(h.behind for h in hosts):
             session.hint("lab plan" + "".join(f" {s}" for s in selectors))
     return ExitCode.OK
+
+
+def _tell_stale(session: Session, hosts: set[str]) -> None:
+    """A line where captures of these hosts are too old; the journal knows."""
+    lab = session.lab
+    if lab.inventory.capture is None:
+        return
+    chosen = [h for h in lab.select() if h.name in hosts]
+    stale = [f for f in lab.captures.freshness(chosen) if f.stale]
+    if stale:
+        told = f"{plural(len(stale), 'set')} of data without a fresh capture."
+        session.screen.show([line((told, "red"))])
+        session.hint("lab captures check")
 
 
 def show(settings: Settings, host: str) -> int:
