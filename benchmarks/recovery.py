@@ -99,10 +99,11 @@ class OurLab:
         return timed(self.words("capture", "host=me", "data=bench"), self.env)
 
     def anew(self) -> tuple[float, float]:
-        """Into a new repository, made and opened once before, as for the peer."""
+        """Into a new repository, where nothing of this content is yet, as for the peer."""
         shutil.rmtree(self.store, ignore_errors=True)
         shutil.rmtree(Path(self.env["XDG_STATE_HOME"]) / "strata/bench/", ignore_errors=True)
         init(self.store, self.password, self.env)
+        timed(self.words("capture", "host=me", "data=identity"), self.env)  # a lab in use
         return self.capture()
 
 

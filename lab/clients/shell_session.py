@@ -90,6 +90,9 @@ class _Stream:
             self.started = True
             piece = bytes(self.before[at + len(self.nonce) + 1 :])
             del self.before[at:]
+        if self.sink is not None:
+            self._pass_on(piece, self.sink)
+            return
         self.body += piece
         mark = b"\n" + self.nonce + b" "
         at = self.body.find(mark, self._searched)
@@ -100,16 +103,31 @@ class _Stream:
             if end >= 0:
                 self.status = int(self.body[at + len(mark) : end])
                 del self.body[at:]
-        if self.sink is not None:
-            self._pass_on(self.sink)
 
-    def _pass_on(self, sink: Callable[[bytes], None]) -> None:
-        """Everything that cannot be part of the mark that ends it."""
-        count = len(self.body) if self.status is not None else self._searched
-        if count:
-            sink(bytes(memoryview(self.body)[:count]))
-            del self.body[:count]
-            self._searched = 0
+    def _pass_on(self, piece: bytes, sink: Callable[[bytes], None]) -> None:
+        """Everything that cannot be part of the mark that ends it, without copying it."""
+        mark = b"\n" + self.nonce + b" "
+        if self.body:
+            piece = bytes(self.body) + piece
+            self.body.clear()
+        at = piece.find(mark)
+        cut = at if at >= 0 else _before(piece, mark)
+        self.body += piece[cut:]
+        if cut:
+            sink(piece[:cut])
+        end = self.body.find(b"\n", len(mark)) if at >= 0 else -1
+        if end >= 0:
+            self.status = int(self.body[len(mark) : end])
+            self.body.clear()
+
+
+def _before(piece: bytes, mark: bytes) -> int:
+    """Where the piece's end may be the beginning of the mark; its length where it cannot."""
+    tail = piece[-(len(mark) - 1) :]
+    start = tail.find(b"\n")
+    while start >= 0 and not mark.startswith(tail[start:]):
+        start = tail.find(b"\n", start + 1)
+    return len(piece) if start < 0 else len(piece) - len(tail) + start
 
 
 class Session:

@@ -62,7 +62,8 @@ def write_lab(root, data, store, more=""):
     for name, text in {
         "lab.yaml": "name: here\nproviders: {here: {kind: existing}}\n"
         f"capture: {{repository: {{url: {store}, password: !secret restic}}}}\n",
-        "personas/p.yaml": f"system: none\ndata: {{things: {{paths: [{data}]{more}}}}}\n",
+        "personas/p.yaml": f"system: none\ndata: {{things: {{paths: [{data}]{more}}}}}\n"
+        "lifecycle: {keep: {last: 99}}\n",
         "inventory/hosts.yaml": "hosts: {me: {persona: p, provider: here, address: local}}\n",
     }.items():
         path = root / name

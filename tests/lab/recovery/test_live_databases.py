@@ -33,19 +33,20 @@ for w in 1 2; do setsid writer $w >/dev/null 2>&1 </dev/null & done
 """
 PERSONA = """
 system: none
+lifecycle: {keep: {last: 99}}
 data:
   files:
     paths: [/var/lib/postgresql]
     quiesce:
-      before: pg_ctlcluster 17 main stop -m fast && cat /srv/acked.* > /root/promised
+      before: pg_ctlcluster 17 main stop -m fast && cat /srv/acked.* > /root/promised-files
       after: pg_ctlcluster 17 main start
   dump:
     dump: |
-      cat /srv/acked.* > /root/promised
+      cat /srv/acked.* > /root/promised-dump
       pg_dump -h /run/postgresql -U postgres --data-only postgres
     restore: psql -h /run/postgresql -U postgres postgres
   lite:
-    dump: cat /srv/lite.* > /root/promised; sqlite3 /srv/app.db .dump
+    dump: cat /srv/lite.* > /root/promised-lite; sqlite3 /srv/app.db .dump
     restore: sqlite3 /srv/app.db
 """
 
@@ -71,16 +72,17 @@ def lab(here, host):
         yield lab
 
 
-def content(lab, name, part):
-    repository = lab.captures.repository
-    (capture, *_) = lab.captures.listing().of("me", name, good=True)
-    manifest = reading.verified(repository, capture)
-    with repository.content(manifest.stream(part)) as pieces:
-        return manifest, b"".join(pieces)
+def content(lab, *parts):
+    """Of the newest captures: each manifest and the stream of that name, compared with it."""
+    repository, listing = lab.captures.repository, lab.captures.listing()
+    for name, part in parts:
+        manifest = repository.manifest(listing.of("me", name, good=True)[0])
+        stream = manifest.stream(part)
+        yield manifest, b"".join(reading.checked(repository, manifest, stream))
 
 
-def promised(host):
-    return {line for line in host.run("cat /root/promised").split() if line}
+def promised(host, name):
+    return {line for line in host.run(f"cat /root/promised-{name}").split() if line}
 
 
 def files_hold(host, archive):
@@ -110,30 +112,27 @@ def dump_holds(text):
 def test_every_acknowledged_transaction_is_in_the_capture(lab, host):
     before, kept = 0, 0
     for turn in range(ROUNDS):
-        report = lab.capture(names=["files"], accept_small=True)
+        report = lab.capture(names=["files", "dump"], accept_small=True)
         assert report.exit_code is ExitCode.OK, [p.failure for p in report.run.parts]
-        wanted = promised(host)
-        manifest, archive = content(lab, "files", "files.tar")
+        (manifest, archive), (_, dump) = content(lab, ("files", "files.tar"), ("dump", "dump"))
         assert manifest.quiesced
         assert not manifest.torn
-        kept += wanted <= files_hold(host, archive)
-        report = lab.capture(names=["dump"], accept_small=True)
-        assert report.exit_code is ExitCode.OK, [p.failure for p in report.run.parts]
-        wanted = promised(host)
-        kept += wanted <= dump_holds(content(lab, "dump", "dump")[1])
-        assert len(wanted) > before, f"nothing was written before round {turn}"
-        before = len(wanted)
+        kept += promised(host, "files") <= files_hold(host, archive)
+        kept += promised(host, "dump") <= dump_holds(dump)
+        written = len(promised(host, "files"))
+        assert written > before, f"nothing was written before round {turn}"
+        before = written
     assert kept == 2 * ROUNDS
 
 
 def test_sqlite_with_writers_is_captured_whole(lab, host):
     for _ in range(3):
         assert lab.capture(names=["lite"], accept_small=True).exit_code is ExitCode.OK
-        wanted = promised(host)
-        text = content(lab, "lite", "dump")[1].decode()
-        held = {r[len("INSERT INTO t VALUES(") : -2] for r in text.splitlines() if "INTO t" in r}
+        wanted = promised(host, "lite")
+        ((_, text),) = content(lab, ("lite", "dump"))
+        rows = [r for r in text.decode().splitlines() if "INTO t" in r]
         assert wanted
-        assert wanted <= held
+        assert wanted <= {row[len("INSERT INTO t VALUES(") : -2] for row in rows}
 
 
 def test_the_host_goes_on_where_the_connection_is_cut(host, tmp_path):
