@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from lab.model.declared import GRACE
 from lab.model.host import Host
 from lab.model.recovered import CaptureRecord, DrillRecord
 
 RecordT = TypeVar("RecordT", CaptureRecord, DrillRecord)
-
-GRACE = 0.1
-"""How much of its period a capture or drill may be late by: no timer is to the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +98,11 @@ def _capture(
 ) -> CaptureStatus:
     good = next((r for r in records if not r.flagged), None)
     verified = max((r.verified for r in records if r.verified is not None), default=None)
-    period, lost = host.lifecycle.capture, host.lifecycle.rpo
+    period = host.lifecycle.capture
     start = good.at if good is not None else since
     due = start + period if period is not None and start is not None else None
-    overdue = due is not None and period is not None and now > due + period * GRACE
-    if lost is not None and good is not None:
-        overdue = overdue or now - good.at > lost * (1 + GRACE)
+    allowed = host.lifecycle.oldest_capture
+    overdue = start is not None and allowed is not None and now - start > allowed
     return CaptureStatus(
         data=name,
         good=good.at if good else None,

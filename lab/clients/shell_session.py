@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import selectors
@@ -19,7 +20,14 @@ from lab.errors import Interrupted
 
 _TICK = 0.2
 _PIECE = 65536
+_STREAM = 1 << 20  # what a pipe holds, and what is read at once, while a stream comes
 _GRACE = 2.0
+
+
+def widen(pipe: int) -> None:
+    """Let a pipe hold more: fewer turns between the programs at its ends."""
+    with contextlib.suppress(OSError):  # a user has only so many; a smaller one works, too
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _STREAM)
 
 
 class SessionEndedError(Exception):
@@ -82,6 +90,9 @@ class _Stream:
             self.started = True
             piece = bytes(self.before[at + len(self.nonce) + 1 :])
             del self.before[at:]
+        if self.sink is not None:
+            self._pass_on(piece, self.sink)
+            return
         self.body += piece
         mark = b"\n" + self.nonce + b" "
         at = self.body.find(mark, self._searched)
@@ -92,16 +103,31 @@ class _Stream:
             if end >= 0:
                 self.status = int(self.body[at + len(mark) : end])
                 del self.body[at:]
-        if self.sink is not None:
-            self._pass_on(self.sink)
 
-    def _pass_on(self, sink: Callable[[bytes], None]) -> None:
-        """Everything that cannot be part of the mark that ends it."""
-        count = len(self.body) if self.status is not None else self._searched
-        if count:
-            sink(bytes(memoryview(self.body)[:count]))
-            del self.body[:count]
-            self._searched = 0
+    def _pass_on(self, piece: bytes, sink: Callable[[bytes], None]) -> None:
+        """Everything that cannot be part of the mark that ends it, without copying it."""
+        mark = b"\n" + self.nonce + b" "
+        if self.body:
+            piece = bytes(self.body) + piece
+            self.body.clear()
+        at = piece.find(mark)
+        cut = at if at >= 0 else _before(piece, mark)
+        self.body += piece[cut:]
+        if cut:
+            sink(piece[:cut])
+        end = self.body.find(b"\n", len(mark)) if at >= 0 else -1
+        if end >= 0:
+            self.status = int(self.body[len(mark) : end])
+            self.body.clear()
+
+
+def _before(piece: bytes, mark: bytes) -> int:
+    """Where the piece's end may be the beginning of the mark; its length where it cannot."""
+    tail = piece[-(len(mark) - 1) :]
+    start = tail.find(b"\n")
+    while start >= 0 and not mark.startswith(tail[start:]):
+        start = tail.find(b"\n", start + 1)
+    return len(piece) if start < 0 else len(piece) - len(tail) + start
 
 
 class Session:
@@ -139,7 +165,7 @@ class Session:
             SessionEndedError, OverdueError, Interrupted; ValueError where ``size`` was wrong.
         """
         nonce = secrets.token_hex(16).encode()
-        out, err = _Stream(nonce, command.sink), _Stream(nonce)
+        out, err = self._streams(nonce, command)
         pieces = self._pieces(nonce, command)
         ends = time.monotonic() + command.deadline
         assert self._process.stdin is not None  # noqa: S101
@@ -173,6 +199,12 @@ class Session:
                     except BrokenPipeError:
                         selector.unregister(key.fileobj)  # what it wrote before tells why
         return out.status, bytes(out.body), bytes(err.body)
+
+    def _streams(self, nonce: bytes, command: Command) -> tuple[_Stream, _Stream]:
+        assert self._process.stdout is not None  # noqa: S101
+        if command.sink is not None:
+            widen(self._process.stdout.fileno())
+        return _Stream(nonce, command.sink), _Stream(nonce)
 
     def _become_root(self, ends: float, cancelled: threading.Event) -> None:
         """Answer the first prompt; a second one means that the password is wrong."""
@@ -215,7 +247,7 @@ class Session:
         out: _Stream,
         err: _Stream,
     ) -> None:
-        piece = os.read(key.fd, _PIECE)
+        piece = os.read(key.fd, _PIECE if key.data.sink is None else _STREAM)
         if piece:
             key.data.take(piece)
             return

@@ -33,6 +33,10 @@ class _Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
+GRACE = 0.1
+"""How much of its period a capture or drill may be late by: no timer is to the second."""
+
+
 class Lifecycle(_Declared):
     """How often a host is captured and drilled, and what a rebuild may cost."""
 
@@ -41,6 +45,12 @@ class Lifecycle(_Declared):
     rto: Duration | None = Field(None, description="the longest a rebuild may take")
     rpo: Duration | None = Field(None, description="the most work that may be lost")
     keep: Keep = Keep()
+
+    @property
+    def oldest_capture(self) -> float | None:
+        """Seconds that the newest good capture may be old; ``None``: no matter."""
+        spans = [span for span in (self.capture, self.rpo) if span is not None]
+        return min(spans) * (1 + GRACE) if spans else None
 
 
 class Persona(_Declared):

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from lab.model.declared import Lifecycle
 from lab.model.recovered import CaptureRecord
 
-_GRACE = 2
-"""So many times the interval may pass before a capture counts as missed, where no rpo is given."""
-
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
@@ -27,7 +24,7 @@ class Freshness:
     data: str
     last: CaptureRecord | None
     flagged: CaptureRecord | None
-    allowed: int | None
+    allowed: float | None
     stale: str
 
 
@@ -40,7 +37,7 @@ def freshness(
 ) -> tuple[Freshness, ...]:
     """How every one of these sets stands; ``known`` holds captures of any host, newest first."""
     mine = [r for r in known if r.host == host]
-    allowed = _allowed(lifecycle)
+    allowed = lifecycle.oldest_capture
     found = []
     for name in names:
         every = [r for r in mine if r.data == name]
@@ -50,15 +47,8 @@ def freshness(
     return tuple(found)
 
 
-def _allowed(lifecycle: Lifecycle) -> int | None:
-    if lifecycle.capture is None:
-        return lifecycle.rpo
-    patience = lifecycle.capture * _GRACE
-    return patience if lifecycle.rpo is None else max(lifecycle.rpo, lifecycle.capture)
-
-
 def _stale(
-    last: CaptureRecord | None, bad: CaptureRecord | None, allowed: int | None, now: float
+    last: CaptureRecord | None, bad: CaptureRecord | None, allowed: float | None, now: float
 ) -> str:
     if last is None:
         return "no good capture" if allowed is not None or bad is not None else ""
