@@ -15,6 +15,8 @@ _MIB = 1 << 20
 _QEMU_ITSELF = 256 * _MIB  # what QEMU takes besides the guest's memory
 _OLDEST_QEMU = (5, 2)
 _OLDEST_DOCKER = (20, 10)
+_WATCHES_A_HOST = 8  # inotify instances that systemd and its services take
+_SPARE = 2  # hosts that should still fit
 _NEW_CONTAINERS = 1024 * _MIB  # what a template and a few new hosts write to the engine's disk
 
 
@@ -127,6 +129,13 @@ def _engine(observed: Observed) -> Iterator[Finding]:
         limits = " and ".join(f"machine.{name}" for name in engine.cannot_limit)
         why = f"Docker cannot limit that on this machine, and does not enforce {limits}"
         yield Finding(Level.WARN, "docker limits", why)
+    if engine.watches is not None and engine.running + _SPARE >= engine.watches // _WATCHES_A_HOST:
+        told = (
+            f"{engine.watches} inotify instances carry about {engine.watches // _WATCHES_A_HOST} "
+            f"hosts, and {engine.running} containers run: the next ones may not boot"
+        )
+        hint = "sudo sysctl -w fs.inotify.max_user_instances=2048   (and in /etc/sysctl.d to stay)"
+        yield Finding(Level.WARN, "docker watches", told, hint)
     if engine.free is not None:
         told = f"{show_size(engine.free)} free in {engine.folder}"
         if engine.free < _NEW_CONTAINERS:

@@ -138,6 +138,8 @@ class Engine(BaseModel):
         storage: Its storage driver.
         cannot_limit: What it accepts and discards: ``"memory"``, ``"cpu"``.
         folder: Where it keeps its things, and ``free``, bytes there (``None`` = not to be seen).
+        running: Containers that run now, anybody's.
+        watches: Inotify instances that all of them share (``None`` = not to be seen).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -151,6 +153,8 @@ class Engine(BaseModel):
     cannot_limit: tuple[str, ...] = ()
     folder: str = ""
     free: int | None = None
+    running: int = 0
+    watches: int | None = None
 
 
 class TakenPort(BaseModel):

@@ -24,6 +24,7 @@ def observe(workspace: Workspace, address: str) -> Engine:
         cause = error.message.partition(": ")[2].rstrip(".")
         return Engine(address=place, problem=cause or error.message, hint=error.hint)
     folder = str(about.get("DockerRootDir", ""))
+    free = _free(folder, about)
     return Engine(
         address=place,
         version=str(about.get("ServerVersion", "")),
@@ -31,7 +32,9 @@ def observe(workspace: Workspace, address: str) -> Engine:
         storage=str(about.get("Driver", "")),
         cannot_limit=tuple(name for name, key in _LIMITS.items() if not about.get(key)),
         folder=folder,
-        free=_free(folder, about),
+        free=free,
+        running=int(about.get("ContainersRunning") or 0),
+        watches=_watches() if free is not None else None,
     )
 
 
@@ -73,6 +76,14 @@ def _free(folder: str, about: dict[str, Any]) -> int | None:
     while not _is_there(place):
         place = place.parent
     return shutil.disk_usage(place).free
+
+
+def _watches() -> int | None:
+    """How many inotify instances a user may have; ``None`` where the kernel does not say."""
+    try:
+        return int(Path("/proc/sys/fs/inotify/max_user_instances").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def _is_there(place: Path) -> bool:
