@@ -19,7 +19,7 @@ system: {packages: [curl]}
 """,
     "inventory/hosts.yaml": "hosts:\n  a: {persona: web, provider: box}\n",
 }
-JUMPS = ["+1h", "-1h", "+10y", "-10y", "+0", "-3d", "+40d", "-1h", "+10y", "-10y"]
+JUMPS = ["+1h", "-1h", "+10y", "-10y", "+0", "-3d", "+40d", "-1h", "+10y", "-10y"] * 3
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def declare(root, number):
 
 
 @pytest.mark.slow
-def test_runs_under_ten_jumping_clocks_stay_in_order(lab_dir, faketime):
+def test_runs_under_thirty_jumping_clocks_stay_in_order(lab_dir, faketime):
     root = lab_dir(FILES)
     made = []
     for number, jump in enumerate(JUMPS):
@@ -67,7 +67,7 @@ def test_runs_under_ten_jumping_clocks_stay_in_order(lab_dir, faketime):
         assert done.returncode == 0, done.stderr
         made.append(json.loads(done.stdout.splitlines()[-1])["run"])
     assert lab(root, "plan", "--quiet").returncode == 0
-    runs = json.loads(lab(root, "history", "--json").stdout)["runs"]
+    runs = json.loads(lab(root, "history", "-n", "40", "--json").stdout)["runs"]
     assert [r["run"] for r in runs] == made[::-1], "the newest first, whatever the clock said"
     assert all(0 <= r["seconds"] < 60 for r in runs)
     assert "-" not in {line.split()[6] for line in lab(root, "history").stdout.splitlines()[1:]}
@@ -76,7 +76,7 @@ def test_runs_under_ten_jumping_clocks_stay_in_order(lab_dir, faketime):
     assert all(0 <= c["seconds"] < 60 for c in last["changes"])
     status = json.loads(lab(root, "status", "--json").stdout)
     assert status["hosts"][0]["behind"] is False, "an older clock's word counts as the newer one"
-    assert "p9" in lab(root, "explain", "host=a", "system.packages.1").stdout
+    assert "p29" in lab(root, "explain", "host=a", "system.packages.1").stdout
     assert lab(root, "diff", "last").returncode == 2
 
 
