@@ -4,6 +4,10 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def commits(clone):
     """As `lab status`, `lab gitops status` and the hosts themselves say it."""

@@ -9,6 +9,8 @@ import pytest
 from lab.errors import LabError
 from lab.gitops.git import Repository, check_url
 
+pytestmark = pytest.mark.slow
+
 ADDRESSES = [
     "ext::sh -c touch% RAN",
     "ext::touch RAN",

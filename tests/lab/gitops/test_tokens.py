@@ -20,6 +20,8 @@ from lab.gitops.settings import Settings
 from lab.gitops.store import State
 from lab.secrets import age
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "canary-7f3a/+9c&e2'b0"
 TOPIC = "canary-topic-51d8"
 CANARIES = (TOKEN, TOPIC)

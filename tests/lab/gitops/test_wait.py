@@ -11,6 +11,8 @@ from lab.cli.options import Settings
 from lab.errors import LabError
 from lab.gitops.store import State
 
+pytestmark = pytest.mark.slow
+
 
 def waited(clone, sha, *words, code=0):
     done = clone.lab("wait", sha, *words, ok=(code,))
