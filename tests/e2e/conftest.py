@@ -129,12 +129,15 @@ class RealLab:
         return self.ssh(GUEST)
 
     def here(self) -> dict[str, str]:
-        """Every file of this lab on this machine, but what the running machine itself writes."""
+        """Every file of this lab on this machine, but what the running machine itself writes.
+
+        And but the notes of what to log in to at once next time: a cache.
+        """
         written = (".qcow2", "serial.log", ".fd", ".sock", ".pid", "qmp")
         return {
             str(p.relative_to(self.base)): hashlib.sha256(p.read_bytes()).hexdigest()
             for p in sorted(self.base.rglob("*"))
-            if p.is_file() and not p.name.endswith(written)
+            if p.is_file() and not p.name.endswith(written) and p.parent.name != "ahead"
         }
 
     def qemu(self) -> list[int]:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -60,11 +61,15 @@ def test_a_second_run_changes_nothing_anywhere(real):
 def test_plan_and_verify_change_nothing_anywhere(real):
     here, guest = real.here(), real.guest()
     real.lab("plan", "host=web1")
-    real.lab("verify", "host=web1")
     real.lab("status")
     real.lab("doctor", "host=web1")
-    assert real.guest() == guest
     assert real.here() == here
+    real.lab("verify", "host=web1")
+    assert real.guest() == guest
+    after = real.here()
+    changed = {name for name in {*here, *after} if here.get(name) != after.get(name)}
+    journal = {name for name in changed if Path(name).name.startswith("journal.db")}
+    assert changed == journal, "verify writes what it saw into the journal, and nothing else"
 
 
 @pytest.mark.parametrize(
