@@ -36,7 +36,9 @@ def luggage():
     stdlib = base / "lib" / PYTHON
     program = Path(sys.base_prefix, "bin", PYTHON)
     modules = [p for name in MODULES for p in stdlib.glob(f"lib-dynload/{name}.*.so")]
-    packages = stdlib / "site-packages"
+    where = "import site; print(site.getsitepackages()[0])"
+    said = subprocess.run([program, "-c", where], capture_output=True, text=True, check=True)
+    packages = Path(said.stdout.strip())  # Debian's Python has it elsewhere
     there = Path(pytest.__file__).resolve().parents[1]
     out = io.BytesIO()
 
