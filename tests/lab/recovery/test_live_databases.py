@@ -26,7 +26,7 @@ END
 chmod 755 /usr/local/bin/writer; mkdir -p /srv
 sed -i 's/^local.*peer/local all all trust/' /etc/postgresql/17/main/pg_hba.conf
 pg_ctlcluster 17 main restart
-psql -h /run/postgresql -U postgres -qc 'create table t (n bigint)'
+psql -h /run/postgresql -U postgres -qc 'drop table if exists t; create table t (n bigint)'
 sqlite3 /srv/app.db 'pragma journal_mode=wal; create table t (n integer)' >/dev/null
 touch /srv/acked.1 /srv/acked.2 /srv/lite.1 /srv/lite.2
 for w in 1 2; do setsid writer $w >/dev/null 2>&1 </dev/null & done
@@ -54,9 +54,11 @@ data:
 @pytest.fixture
 def host(sandbox):
     made = sandbox.host("database", "database")
-    made.run("until pg_ctlcluster 17 main status >/dev/null; do :; done")
+    made.run("pg_ctlcluster 17 main start || :")
+    made.run("until pg_ctlcluster 17 main status >/dev/null; do sleep 0.1; done")
     made.run(WRITERS)
-    return made
+    yield made
+    made.run("pkill -x writer; pg_ctlcluster 17 main stop -m fast; rm -f /srv/*; :")
 
 
 @pytest.fixture
