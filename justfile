@@ -118,6 +118,10 @@ format:
 bench *args:
     @python benchmarks/run.py "$@"
 
+# Capturing 1 GiB in 10,000 files, beside plain restic
+bench-recovery *args:
+    @python benchmarks/recovery.py "$@"
+
 # L3 beside pyinfra, mitogen, Ansible and bare ssh on a fleet of sandbox hosts (about 15 minutes)
 bench-fleet *args:
     @python benchmarks/fleet.py "$@"

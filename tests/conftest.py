@@ -190,6 +190,7 @@ PERSONAS = {
     "plain": "busybox-static, cron, curl, gnupg, iptables, kmod, locales, nftables, opendoas, "
     "python3-apt, tzdata",
     "docker": "docker.io, docker-cli, docker-compose, curl",
+    "database": "postgresql, sqlite3",
 }
 
 

@@ -423,6 +423,10 @@ class Lab:
     def doctor(self, *selectors: str) -> list[Finding]:
         """Whether this machine can carry the lab: every finding with the line that mends it."""
         findings = [_python()]
+        if self.inventory.capture is not None:
+            from lab.recovery.doctor import findings as about_restic  # noqa: PLC0415
+
+            findings += about_restic()
         for name in self.undeclared():
             what = f"{name} exists, and no file declares it"
             findings.append(

@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from lab.clients.shell_session import widen
 from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
 from lab.masking import mask
 
@@ -33,13 +34,11 @@ PROGRAM = "restic"
 INSTALL = "sudo tools/install-restic   (Debian 13 and newer: apt-get install restic)"
 
 _PIECE = 1 << 18
-_PIPE = 1 << 20
 _TICK = 0.2
 _STALLED = 1800.0  # a slow store may be silent for long while it takes a pack
 _LONG = 24 * 3600.0  # for what looks at a whole repository
 _KEPT_LINES = 20
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
-_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of linux/fcntl.h; Python 3.11's fcntl has it on Linux only
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
@@ -141,7 +140,11 @@ class Restic:
         ``finish()`` is the moment from which the snapshot exists.
         """
         with self._started(_backup(label), stdin=subprocess.PIPE) as call:
-            yield Writing(call, f"store {label.name} of {label.host}", self._cancelled)
+            out = Writing(call, f"store {label.name} of {label.host}", self._cancelled)
+            try:
+                yield out
+            finally:
+                out.leave()
 
     def store(self, label: Label, file: IO[bytes]) -> Stored:
         """Store a file that is whole already: also when this process dies meanwhile."""
@@ -248,6 +251,7 @@ class Restic:
             "RESTIC_REPOSITORY": self.access.url,
             "RESTIC_PROGRESS_FPS": "0.02",
             "TZ": "UTC",
+            "GOGC": os.environ.get("GOGC", "200"),  # half the collections for some 50 MiB
         }
         try:
             return subprocess.Popen(
@@ -280,7 +284,7 @@ class Restic:
         place, kind, hint = self.access.shown, DriverError, "lab captures verify"
         if status == _NO_REPOSITORY:
             kind, cause = NoRepository, f"there is no repository at {place}"
-            hint = "is the disk or the store that holds it there? lab.yaml says where: capture:"
+            hint = "mount what holds it (lab.yaml: capture:); where none ever was: lab capture"
         elif status == _WRONG_PASSWORD:
             kind, cause = WrongPassword, f"the password does not open the repository at {place}"
             hint = "the secret that lab.yaml names under capture: must be the one it was made with"
@@ -354,36 +358,42 @@ class Writing:
         self.size = 0
         assert call.process.stdin is not None  # noqa: S101 (opened for this)
         self._pipe = call.process.stdin.fileno()
-        os.set_blocking(self._pipe, False)
-        with contextlib.suppress(OSError):  # a smaller one works, too
-            import fcntl  # noqa: PLC0415
+        widen(self._pipe)
+        self._ends = time.monotonic() + _STALLED
+        self._over = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
 
-            fcntl.fcntl(self._pipe, _SET_PIPE_SIZE, _PIPE)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._pipe, selectors.EVENT_WRITE)
+    def _watch(self) -> None:
+        """Free a writer that waits in vain: writing itself is left to the kernel, in one piece."""
+        while not self._over.wait(_TICK) and self._call.process.poll() is None:
+            if self._cancelled.is_set() or time.monotonic() > self._ends:
+                self._call.process.kill()
+                return
 
     def write(self, piece: bytes | memoryview) -> None:
         """More of the stream. Raises DriverError where restic ended, Interrupted."""
         view = memoryview(piece)
         self.size += len(view)
-        ends = time.monotonic() + _STALLED
-        while view:
-            try:
+        self._ends = time.monotonic() + _STALLED
+        try:
+            while view:
                 view = view[os.write(self._pipe, view) :]
-            except BlockingIOError:
-                check(self._cancelled, ends, self._doing)
-                self._selector.select(_TICK)
-            except BrokenPipeError:
-                self._call.process.wait()
-                raise self._call.owner.failed(self._call, self._doing) from None
+        except BrokenPipeError:
+            check(self._cancelled, self._ends, self._doing)
+            self._call.process.wait()
+            raise self._call.owner.failed(self._call, self._doing) from None
 
     def finish(self) -> Stored:
         """The stream was whole: keep it."""
-        self._selector.close()
+        self._over.set()
         process = self._call.process
         assert process.stdin is not None  # noqa: S101
         process.stdin.close()
         return self._call.summary(self._doing, self.size, self._cancelled)
+
+    def leave(self) -> None:
+        """Nobody writes any more, finished or not."""
+        self._over.set()
 
 
 def check(cancelled: threading.Event, ends: float, doing: str) -> None:

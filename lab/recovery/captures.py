@@ -5,11 +5,14 @@ The repository is the truth. The journal repeats what it holds, so that it can b
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Generic, TypeVar
 
 from lab import events, faults
 from lab.clients.shell import shells
@@ -40,6 +43,7 @@ from lab.recovery.repository import (
 from lab.recovery.retention import disposable
 from lab.recovery.run import Part, SetRun
 
+ResultT = TypeVar("ResultT")
 JOBS = 4
 _UNFINISHED = 86400.0  # somebody else may be at it, from another machine
 
@@ -111,16 +115,14 @@ class Captures:
     ) -> CaptureReport:
         """Capture the sets of these hosts (with these ``names``; none: all, and the lab's own).
 
-        Every set is tried. Raises Locked, ConfigError, and what keeps the repository from being
-        used; every other failure is in the report.
+        Every set is tried. Raises Locked and ConfigError; every other failure is in the report.
         """
         wanted = self._wanted(hosts, names)
         busy = [h for h in hosts if wanted[h.name]]
         repository = self.repository
         run = SetRun(self._journal, "capture", busy, listen)
         with self._locked(busy, "capture"), run.told(self._commit()):
-            repository.prepare(self._journal.captures())
-            listing = self.listing()
+            listing = Soon(partial(self._prepared, repository))
             machines = reach.handed_by(self._engine, busy, jobs or JOBS)
 
             def work(host: Host, failed: tuple[str, ...]) -> None:  # noqa: ARG001 (none waits)
@@ -137,7 +139,9 @@ class Captures:
     def _take(self, taking: _Taking, part: Part, *, accept_small: bool) -> None:
         host, one, repository = taking.host, taking.one, taking.repository
         endpoint = reach.endpoint_of(taking.machines, host.name)
-        every = taking.listing.of(host.name, one.name)
+        known = [r for r in self._journal.captures() if (r.host, r.data) == (host.name, one.name)]
+        if not known:
+            taking.listing.get()  # makes the repository, where this is the first capture ever
         taken = capturing.take(
             repository,
             self._workspace.resource(shells).to(endpoint),
@@ -149,8 +153,8 @@ class Captures:
                 commit=self._commit() or "",
             ),
             one,
-            last=next((c for c in every if not c.flagged), None),
-            number=max((c.number for c in every), default=0) + 1,
+            before=lambda: taking.listing.get().of(host.name, one.name),
+            expected=known[0].size if known else None,
             accept_small=accept_small,
             told=part.tell,
         )
@@ -166,11 +170,19 @@ class Captures:
             hint = f"look at it; if it is right: lab capture host={host.name} --accept-small"
             part.flag(f"{one.name} of {host.name} is flagged: {taken.flagged}", hint)
         part.tell("dropping old captures")
+        every = taking.listing.get().of(host.name, one.name)
         self._drop(repository, (taken.capture, *every), host.lifecycle.keep)
 
-    def _take_lab(self, repository: Repository, listing: Listing, part: Part) -> None:
+    def _prepared(self, repository: Repository) -> Listing:
+        """What is in the repository, which is made where none was used yet."""
+        known = self._journal.captures()
+        if not known:
+            repository.prepare()
+        return self.listing()
+
+    def _take_lab(self, repository: Repository, listing: Soon[Listing], part: Part) -> None:
         """The lab's own; last, so that it holds the record of the others."""
-        every = listing.of(LAB_HOST, labset.DATA)
+        every = listing.get().of(LAB_HOST, labset.DATA)
         taken = labset.take_lab(
             repository,
             self._workspace,
@@ -290,12 +302,30 @@ class Captures:
             yield
 
 
+class Soon(Generic[ResultT]):
+    """Something that takes a while, begun at once; who asks for it waits, or gets its error."""
+
+    def __init__(self, make: Callable[[], ResultT]) -> None:
+        self._future: Future[ResultT] = Future()
+        threading.Thread(target=self._work, args=(make,), daemon=True).start()
+
+    def _work(self, make: Callable[[], ResultT]) -> None:
+        try:
+            self._future.set_result(make())
+        except BaseException as error:  # noqa: BLE001 (raised where it is asked for)
+            self._future.set_exception(error)
+
+    def get(self) -> ResultT:
+        """It."""
+        return self._future.result()
+
+
 @dataclass(frozen=True, slots=True)
 class _Taking:
     """One set of one host in one run."""
 
     repository: Repository
-    listing: Listing
+    listing: Soon[Listing]
     machines: RunReport
     host: Host
     one: DataSet

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lab import faults
@@ -68,15 +68,15 @@ def take(
     subject: Subject,
     one: DataSet,
     *,
-    last: Capture | None,
-    number: int,
+    before: Callable[[], Sequence[Capture]],
+    expected: int | None = None,
     accept_small: bool = False,
     told: Told = lambda *_: None,
 ) -> Taken:
     """Capture one set of data of one host.
 
-    ``last`` is the last good capture of it; ``number`` is the new one's. Raises LabError; then
-    nothing was captured.
+    ``before`` gives those that there are, newest first; it is asked once all is read. ``expected``
+    is about how many bytes come. Raises LabError; then nothing was captured.
     """
     work = _Work(repository, shell, subject, one, told)
     faults.point("capture.before_look")
@@ -89,7 +89,6 @@ def take(
         data=one.name,
         id=new_id(),
         at=time.time(),
-        number=number,
         image=subject.image,
         commit=subject.commit,
         paths=one.paths,
@@ -103,11 +102,13 @@ def take(
         manifest = work.dump(manifest)
         faults.point("capture.after_dump")
     if one.paths:
-        manifest = work.files(manifest, last.size if last is not None else look.size)
+        manifest = work.files(manifest, expected or look.size)
         faults.point("capture.after_files")
-    dumped = manifest.stream(DUMP)
+    dumped, every = manifest.stream(DUMP), before()
+    last = next((c for c in every if not c.flagged), None)
     manifest = replace(
         manifest,
+        number=max((c.number for c in every), default=0) + 1,
         seconds=round(time.monotonic() - begun, 3),
         root=merkle_root(manifest.entries, dumped.sha256 if dumped else ""),
     )

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from lab.clients.restic import Access, Label, NoRepository, Restic, Snapshot
+from lab.clients.restic import Access, Label, Restic, Snapshot
 from lab.errors import ConfigError, DriverError, Problem
 from lab.layer import Workspace
 from lab.masking import hide
@@ -85,21 +85,10 @@ class Repository:
         """Where it is, for people."""
         return self.restic.access.shown
 
-    def prepare(self, known: Iterable[CaptureRecord] = ()) -> None:
-        """Make it where there is none.
-
-        Raises NoRepository where there was one: ``known`` captures were put into it.
-        """
-        if self.restic.exists():
-            return
-        newest = next(iter(known), None)
-        if newest is not None:
-            raise NoRepository(
-                f"Unable to use the capture repository: there is none at {self.shown} any more, and"
-                f" captures of {newest.host} were kept there.",
-                hint="mount what holds it; a new one on purpose: lab captures forget --lost",
-            )
-        self.restic.create()
+    def prepare(self) -> None:
+        """Make it where there is none: for who knows that nothing was ever kept there."""
+        if not self.restic.exists():
+            self.restic.create()
 
     def listing(self) -> Listing:
         """Everything of this lab that is there."""
@@ -153,9 +142,14 @@ class Repository:
         """What a snapshot of that capture is to be called."""
         tags = [MARK, f"lab={self.lab}", f"host={manifest.host}", f"data={manifest.data}"]
         tags += [f"id={manifest.id}", f"part={part}"]
-        tags += [f"at={manifest.at!r}", f"number={manifest.number}"]
+        tags += [f"at={manifest.at!r}"]
         if part == MANIFEST:
-            tags += [f"files={manifest.files}", f"size={manifest.size}", f"root={manifest.root}"]
+            tags += [
+                f"number={manifest.number}",
+                f"files={manifest.files}",
+                f"size={manifest.size}",
+                f"root={manifest.root}",
+            ]
             tags += ["flagged"] if manifest.flagged else []
         return Label(part, manifest.host, tuple(tags), manifest.at)
 

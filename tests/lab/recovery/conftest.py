@@ -1,0 +1,87 @@
+"""A lab of one host, this machine, whose captures go into a real restic repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab import Lab
+from lab.clients import restic
+
+
+@dataclass
+class Here:
+    """The lab's root, and a folder whose content is what it captures."""
+
+    root: Path
+    data: Path
+    store: Path
+
+    def lab(self):
+        return Lab.load(self.root)
+
+    def capture(self, **more):
+        with self.lab() as lab:
+            return lab.capture("host=me", names=["things"], **more)
+
+    def listing(self):
+        with self.lab() as lab:
+            return lab.captures.listing()
+
+    def run(self, *words, fault=""):
+        """The command line, in a process of its own."""
+        env = {**os.environ, "STRATA_FAULT": fault}
+        argv = [sys.executable, "-m", "lab.cli", *words, "--lab", str(self.root)]
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory):
+    """An age key, and a lab's secrets with the password of the repository; made once."""
+    if (restic.version() or (0,)) < restic.OLDEST:
+        why = "needs restic 0.17 or newer: sudo tools/install-restic"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
+    folder = tmp_path_factory.mktemp("keys")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder))
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        write_lab(folder / "lab", folder / "data", folder / "store")
+        with Lab.load(folder / "lab", secrets_may_lack=True) as lab:
+            from lab.api.secrets import Recipe
+
+            lab.secrets.begin()
+            lab.secrets.generate("restic", Recipe("password"))
+    return folder
+
+
+def write_lab(root, data, store, more=""):
+    for name, text in {
+        "lab.yaml": "name: here\nproviders: {here: {kind: existing}}\n"
+        f"capture: {{repository: {{url: {store}, password: !secret restic}}}}\n",
+        "personas/p.yaml": f"system: none\ndata: {{things: {{paths: [{data}]{more}}}}}\n",
+        "inventory/hosts.yaml": "hosts: {me: {persona: p, provider: here, address: local}}\n",
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.fixture
+def here(keys, tmp_path, monkeypatch):
+    """``here()``; with ``more`` (``", dump: …"``) of the one set of data."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(keys))
+
+    def make(more=""):
+        made = Here(tmp_path / "lab", tmp_path / "data", tmp_path / "store")
+        shutil.copytree(keys / "lab", made.root, dirs_exist_ok=True)
+        write_lab(made.root, made.data, made.store, more)
+        made.data.mkdir(exist_ok=True)
+        (made.data / "a").write_text("one\n")
+        (made.data / "b").write_bytes(os.urandom(200_000))
+        return made
+
+    return make
