@@ -164,6 +164,18 @@ class Describing(Protocol):
 
 
 @runtime_checkable
+class Quiescing(Protocol):
+    """A driver whose things use data, and can let go of it for a while (optional)."""
+
+    def quiesce(self, target: Target[Any, Any]) -> None:
+        """Stop using it; what is there stays, and the next plan wants it running again.
+
+        MUST be safe to repeat, and no mistake where nothing runs.
+        """
+        ...
+
+
+@runtime_checkable
 class Remembering(Protocol):
     """A driver that keeps on the host itself which commit it was brought to (optional)."""
 
@@ -365,6 +377,7 @@ __all__ = [
     "Prediction",
     "Problem",
     "Prunable",
+    "Quiescing",
     "Remembering",
     "Report",
     "Surveying",

@@ -131,7 +131,7 @@ class Walk:
         return Target(
             host=host,
             spec=part.spec,
-            inputs=layer.inputs.model_validate(self.handed),
+            inputs=layer.inputs.model_validate({**self.run.given(host.name), **self.handed}),
             name=part.name,
             absent=item.absent,
             with_data=self.run.options.with_data,
