@@ -49,6 +49,7 @@ from lab.secrets.store import Store
 from layers import LAYERS
 
 if TYPE_CHECKING:
+    from lab.api.recovering import Recovery
     from lab.recovery.captures import CaptureReport, Captures
 
 
@@ -340,6 +341,20 @@ class Lab:
         from lab.recovery.captures import Captures  # noqa: PLC0415 (most calls need none of it)
 
         return Captures(self.inventory, self._engine, self.workspace, self._journal)
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        """Restore, rebuild and drill."""
+        from lab.api.recovering import Recovery  # noqa: PLC0415 (most calls need none of it)
+
+        return Recovery(
+            self.captures,
+            self._engine,
+            self.workspace,
+            self._journal,
+            select=self.select,
+            running=self._running,
+        )
 
     def capture(
         self,

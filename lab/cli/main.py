@@ -43,6 +43,7 @@ TABLE = {
     "destroy": ("lab.cli.runs:destroy", "Remove hosts; durable data only when asked to."),
     "capture": ("lab.cli.captures:capture", "Capture what must not be lost."),
     "captures": ("lab.cli.captures:captures", "List, check, verify and drop captures."),
+    "restore": ("lab.cli.recovery:restore", "Put captured data back."),
     "schedule": (
         "lab.cli.captures:schedule",
         "Capture and verify by systemd timers, as the personas say.",

@@ -1,0 +1,84 @@
+"""``lab restore``: the words of the command."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lab.cli.captures import DataWord
+from lab.cli.lazy import Documented, Lazy
+from lab.cli.options import Settings, as_json, common
+from lab.cli.runs import asking
+
+if TYPE_CHECKING:
+    from lab.cli import recovering, verbs
+else:
+    recovering = Lazy("lab.cli.recovering")
+    verbs = Lazy("lab.cli.verbs")
+
+AT = re.compile(r"^(\d{4}-?\d\d-?\d\d([T ].+)?|[0-9a-f]{8,64})$")
+KEYS = ("at", "to", "path")
+
+
+class RestoreWord(DataWord):
+    """A selector, ``data=NAME``, or ``at=TIME``, ``to=FOLDER``, ``path=PATH``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word as it is, once its form is right."""
+        word = str(value)
+        key, equals, rest = word.partition("=")
+        if key not in KEYS or not equals:
+            return super().convert(value, param, ctx)
+        if not rest:
+            self.fail(f"{key}= needs a value", param, ctx)
+        if key == "at" and not AT.match(rest):
+            what = "no time: write it like 2026-11-20, 2026-11-20T08:30, or a capture's name"
+            self.fail(f"{rest!r} is {what}", param, ctx)
+        if key != "at" and (not rest.startswith("/") or ".." in rest.split("/")):
+            self.fail(f"{rest!r} is not an absolute path on the host", param, ctx)
+        return word
+
+
+@click.command(cls=Documented)
+@click.argument(
+    "words",
+    nargs=-1,
+    type=RestoreWord(),
+    metavar="SELECTOR [data=NAME] [at=TIME] [path=PATH] [to=FOLDER]",
+)
+@asking
+@click.option("--as-fresh", is_flag=True,
+              help="Restore nothing: let empty paths be begun anew, captures or not.")  # fmt: skip
+@as_json
+@common
+@click.pass_obj
+def restore(
+    settings: Settings,
+    words: tuple[str, ...],
+    *,
+    yes: bool,
+    no_input: bool,
+    confirm: tuple[str, ...],
+    as_fresh: bool,
+) -> int:
+    """Put captured data back.
+
+    The capture is read whole and compared with its manifest before anything is touched; then it
+    goes to a path beside, is compared there, and takes its place while the workload is stopped.
+    The original is kept until the workload is well again, and is put back where it is not. Data
+    that is there gives way only once the host's name was typed. Interrupted or killed, the same
+    command resumes. Of all sets of data unless data= names some; identity only by its name.
+
+    Examples:
+      lab restore host=media1                        all of it, the newest good captures
+      lab restore host=media1 data=photos at=2026-11-20
+      lab restore host=media1 data=photos path=/srv/photos/2025
+      lab restore host=media1 data=photos to=/srv/look   replaces nothing
+      lab restore host=media1 data=photos --as-fresh     begin anew, on purpose
+    """
+    if not any("=" in w and w.split("=")[0] not in {"data", *KEYS} for w in words):
+        raise click.UsageError("say which hosts: host=NAME, persona=NAME …")
+    answers = verbs.Answers(yes, no_input, names=frozenset(confirm))
+    return recovering.restore(settings, words, answers, as_fresh=as_fresh)
