@@ -50,6 +50,8 @@ class Target(Generic[SpecT, InputsT]):
         spec: What is declared. With ``absent`` it is what *was* declared, and must go.
         inputs: From below. Before the machine exists these are predictions.
         name: The part's name (a workload's), ``""`` where the layer has but one part.
+        renew: It is to be made anew, though nothing differs; only said to layers whose things
+            ``destroy`` removes, and not when looking again afterwards.
         report: Progress for people; calling it is cheap and optional.
     """
 
@@ -60,6 +62,7 @@ class Target(Generic[SpecT, InputsT]):
     absent: bool = False
     with_data: bool = False
     adopt: bool = False
+    renew: bool = False
     report: Report = field(default=silent, compare=False, repr=False)
 
 

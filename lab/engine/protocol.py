@@ -29,6 +29,7 @@ class Options:
         with_data: Durable disks too (destroy only, and only when the name was typed).
         restoring: Sets of data whose restore the caller is about to finish: they are no reason to
             start nothing.
+        renew: What can be made anew is made anew, though nothing differs; what is durable stays.
     """
 
     stop: int
@@ -36,6 +37,7 @@ class Options:
     adopt: bool = False
     with_data: bool = False
     restoring: frozenset[str] = frozenset()
+    renew: bool = False
 
 
 class Run(Protocol):

@@ -136,6 +136,7 @@ class Walk:
             absent=item.absent,
             with_data=self.run.options.with_data,
             adopt=self.run.options.adopt,
+            renew=self.run.options.renew and layer.destroyed and not item.absent,
             report=report,
         )
 
@@ -311,6 +312,7 @@ class Walk:
         """The verification that nobody can forget: observe and plan a second time."""
         driver = self.run.driver(layer, item.part.driver)
         target.report("look again")
+        target = replace(target, renew=False)
         observed = driver.observe(target)
         rest = layer.plan(target, observed, driver.replace_on)
         if rest:

@@ -116,18 +116,17 @@ class Restores:
         approval: Approval,
         *,
         listen: events.Listener = events.ignore,
-        held: bool = False,
     ) -> RestoreReport:
         """Restore, set by set; one that fails does not keep the others from it.
 
-        What is there gives way only where ``approval`` holds the host's name. ``held``: the caller
-        holds the hosts' locks. Raises Locked, ConfigError, and what keeps the repository from
-        being used; every other failure is in the report.
+        What is there gives way only where ``approval`` holds the host's name. Raises Locked,
+        ConfigError, and what keeps the repository from being used; every other failure is in the
+        report.
         """
         repository = self._captures.repository
         run = SetRun(self._journal, "restore", hosts, listen)
         done: dict[tuple[str, str], Capture] = {}
-        names = () if held else tuple(h.name for h in hosts)
+        names = [h.name for h in hosts]
         with locked(self._workspace.state / "locks", names, "restore"), run.told(None):
             listing = self._captures.listing()
             machines = reach.handed_by(self._engine, hosts, len(hosts) or 1)

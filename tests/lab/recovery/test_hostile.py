@@ -31,7 +31,8 @@ NAMES = [
 LINKS = [
     ("/etc", "srv/d/l/cron.d/evil"), ("/", "srv/d/l/etc/evil"), ("..", "srv/d/l/evil"),
     ("../..", "srv/d/l/evil"), (".", "srv/d/l/a"), ("/proc/self/root", "srv/d/l/evil"),
-    ("/srv/d", "srv/d/l/a"), ("nowhere", "srv/d/l/a"), ("l", "srv/d/l/a"), ("/root/.ssh", "srv/d/l/k"),
+    ("/srv/d", "srv/d/l/a"), ("nowhere", "srv/d/l/a"), ("l", "srv/d/l/a"),
+    ("/root/.ssh", "srv/d/l/k"),
 ]  # fmt: skip
 HARD = [
     "/etc/passwd", "etc/shadow", "../etc/passwd", "srv/d/../../etc/passwd", "srv/d/none", "srv/d",
@@ -60,7 +61,7 @@ def folder(name="srv/d"):
     return member(name, FOLDER, mode=0o755)
 
 
-def corpus():
+def corpus():  # noqa: C901 (a list of what is tried)
     """80 archives and more, by what is wrong with them."""
     for name in NAMES:
         yield f"named {name[:40]!r}", packed(folder(), member(name, content=b"evil"))

@@ -52,7 +52,7 @@ def tree(folder):
             continue
         seen = path.lstat()
         what = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-        link = os.readlink(path) if path.is_symlink() else ""
+        link = str(path.readlink()) if path.is_symlink() else ""
         attributes = () if path.is_symlink() else tuple(os.listxattr(path))
         found[str(path.relative_to(folder))] = (
             seen.st_mode, seen.st_uid, seen.st_gid, what, link, attributes,
