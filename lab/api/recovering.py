@@ -12,6 +12,7 @@ from lab.journal import Journal
 from lab.layer import Workspace
 from lab.model.host import Host
 from lab.recovery.captures import Captures
+from lab.recovery.rebuilding import Ask, RebuildReport, Rebuilds, Step
 from lab.recovery.restores import Asked, Intended, RestoreReport, Restores
 
 Select = Callable[..., tuple[Host, ...]]
@@ -61,6 +62,26 @@ class Recovery:
             return self._restores.carry_out(
                 self._select(*selectors), asked or Asked(), approval or Approval(), listen=listen
             )
+
+    @cached_property
+    def _rebuilds(self) -> Rebuilds:
+        return Rebuilds(
+            self._captures, self._restores, self._engine, self._workspace, self._journal
+        )
+
+    def plan_rebuild(self, *selectors: str) -> tuple[Step, ...]:
+        """Every step that :meth:`rebuild` would do, or has done of one that did not end."""
+        return self._rebuilds.plan(self._select(*selectors))
+
+    def rebuild(
+        self, *selectors: str, ask: Ask, on_event: events.Listener = events.ignore
+    ) -> RebuildReport:
+        """Replace the OS disks of these hosts without losing a byte, or go on with that.
+
+        Refused without a verified capture of every set, unless ``ask`` names the loss.
+        """
+        with self._running(on_event) as listen:
+            return self._rebuilds.carry_out(self._select(*selectors), ask, listen=listen)
 
     def begin_anew(
         self,

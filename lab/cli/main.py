@@ -44,6 +44,7 @@ TABLE = {
     "capture": ("lab.cli.captures:capture", "Capture what must not be lost."),
     "captures": ("lab.cli.captures:captures", "List, check, verify and drop captures."),
     "restore": ("lab.cli.recovery:restore", "Put captured data back."),
+    "rebuild": ("lab.cli.recovery:rebuild", "Replace machines without losing a byte."),
     "schedule": (
         "lab.cli.captures:schedule",
         "Capture and verify by systemd timers, as the personas say.",

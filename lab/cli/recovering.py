@@ -1,8 +1,8 @@
-"""What ``lab restore`` does: look, show, ask, act, tell."""
+"""What ``lab restore`` and ``lab rebuild`` do: look, show, ask, act, tell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab import events
@@ -13,14 +13,16 @@ from lab.cli.options import Settings
 from lab.cli.progress import write_json
 from lab.cli.session import Session, opened
 from lab.cli.text.look import line
-from lab.cli.text.restores import intended_lines, restored_lines
+from lab.cli.text.restores import intended_lines, restored_lines, step_lines
 from lab.cli.verbs import Answers
 from lab.errors import PlanError
-from lab.model.outcome import ExitCode
+from lab.model.outcome import ExitCode, RunReport
+from lab.recovery.rebuilding import Ask
 from lab.recovery.repository import record_of
 from lab.recovery.restores import Asked
 
 if TYPE_CHECKING:
+    from lab.recovery.rebuilding import Step
     from lab.recovery.restores import Intended, RestoreReport
 
 
@@ -58,6 +60,77 @@ def restore(settings: Settings, words: tuple[str, ...], answers: Answers, *, as_
                 )
             ),
         )
+
+
+def rebuild(
+    settings: Settings,
+    selectors: tuple[str, ...],
+    answers: Answers,
+    lose: frozenset[str],
+    *,
+    only_plan: bool,
+) -> int:
+    """``lab rebuild``."""
+    with opened(settings) as session:
+        lab = session.lab
+        steps = lab.recovery.plan_rebuild(*selectors)
+        resumes = any(s.done is not None for s in steps)
+        if only_plan or not settings.json:
+            _show_steps(session, steps, {}, ExitCode.PENDING if only_plan else None)
+        if only_plan:
+            return ExitCode.PENDING
+        names = answers.names
+        if not resumes:
+            hosts = dict.fromkeys(s.host for s in steps if s.host)
+            decision = confirm(hosts, answers.consent(session), session.ask, lab.name)
+            if not decision.go:
+                return _nothing(session)
+            names = decision.names
+        report = session.watch(
+            lambda listen: lab.recovery.rebuild(
+                *selectors,
+                ask=Ask(lose, names),
+                on_event=events.ignore if settings.json else listen,
+            )
+        )
+        _show_steps(session, report.steps, report.notes, report.run.exit_code, report.run)
+        return report.run.exit_code
+
+
+def _show_steps(
+    session: Session,
+    steps: Sequence[Step],
+    notes: Mapping[str, str],
+    code: ExitCode | None,
+    run: RunReport | None = None,
+) -> None:
+    if not session.screen.settings.json:
+        session.screen.show(step_lines(steps, notes, session.screen.look, run))
+        return
+    failures = [p for p in run.parts if p.failure is not None] if run is not None else []
+    write_json(
+        session.screen,
+        {
+            "schema": "lab.rebuild/1",
+            "lab": session.lab.name,
+            "exit_code": None if code is None else int(code),
+            "steps": [
+                {"step": s.name, "host": s.host, "what": s.what, "seconds": s.done} for s in steps
+            ],
+            "notes": dict(notes),
+            "failures": [
+                {
+                    "host": p.host,
+                    "step": p.part,
+                    "message": p.failure.message,
+                    "hint": p.failure.hint,
+                }
+                for p in failures
+                if p.failure is not None
+            ],
+        },
+        indent=2,
+    )
 
 
 def told(words: Sequence[str]) -> tuple[tuple[str, ...], Asked]:

@@ -1,4 +1,4 @@
-"""``lab restore``: the words of the command."""
+"""``lab restore | rebuild``: the words of the commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from lab.cli.captures import DataWord
 from lab.cli.lazy import Documented, Lazy
-from lab.cli.options import Settings, as_json, common
+from lab.cli.options import Selector, Settings, as_json, common, selectors_of
 from lab.cli.runs import asking
 
 if TYPE_CHECKING:
@@ -82,3 +82,44 @@ def restore(
         raise click.UsageError("say which hosts: host=NAME, persona=NAME …")
     answers = verbs.Answers(yes, no_input, names=frozenset(confirm))
     return recovering.restore(settings, words, answers, as_fresh=as_fresh)
+
+
+@click.command(cls=Documented)
+@click.argument("words", nargs=-1, type=Selector(), metavar="SELECTOR...")
+@click.option("--plan", "only_plan", is_flag=True, help="Show every step; change nothing.")
+@click.option("--lose", multiple=True, metavar="[HOST/]DATA",
+              help="Type out a set of data that may fall back or be lost; repeatable.")  # fmt: skip
+@asking
+@as_json
+@common
+@click.pass_obj
+def rebuild(
+    settings: Settings,
+    words: tuple[str, ...],
+    *,
+    only_plan: bool,
+    lose: tuple[str, ...],
+    yes: bool,
+    no_input: bool,
+    confirm: tuple[str, ...],
+) -> int:
+    """Replace machines without losing a byte.
+
+    Runway and templates first, then a last capture, and every newest capture read back whole; only
+    then, host by host in the order of after:, the OS disk is replaced, the machine made itself
+    again, its system converged, its data looked at and restored where it is gone, its workloads
+    started and seen healthy; at last it is captured again. Durable disks stay. Refused where a set
+    of data has no verified capture, unless its loss is typed out. Killed or failed at any step, the
+    same command goes on there.
+
+    Examples:
+      lab rebuild host=media1 --plan
+      lab rebuild host=media1
+      lab rebuild persona=media --yes --confirm media1 --confirm media2
+      lab rebuild host=media1 --lose media1/cache
+    """
+    answers = verbs.Answers(yes, no_input, names=frozenset(confirm))
+    selectors = selectors_of(words)
+    if not selectors:
+        raise click.UsageError("say which hosts: host=NAME, persona=NAME …")
+    return recovering.rebuild(settings, selectors, answers, frozenset(lose), only_plan=only_plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from lab.model.outcome import RunReport
 from lab.model.units import show_size
 
 if TYPE_CHECKING:
+    from lab.recovery.rebuilding import Step
     from lab.recovery.restores import Intended
 
 
@@ -51,3 +52,30 @@ def restored_lines(report: RunReport, look: Look) -> list[Text]:
     told = f"{count - bad} of {plural(count, 'set')} restored"
     took = show_seconds(report.seconds)
     return [*lines, Text(), line((told, "red" if bad else "green"), (f" ({took})", "dim"))]
+
+
+def step_lines(
+    steps: Sequence[Step], notes: Mapping[str, str], look: Look, run: RunReport | None = None
+) -> list[Text]:
+    """Every step, what was noted, and the failure in full."""
+    lines: list[Text] = []
+    above = None
+    for step in steps:
+        if step.host != above and step.host:
+            lines.append(line((step.host, "bold")))
+        above = step.host
+        done = step.done is not None
+        sign = (look.signs.ok, "green") if done else ("·", "dim")
+        took = f"  {show_seconds(step.done)}" if step.done is not None else ""
+        lines.append(line("  " if step.host else "", sign, f" {step.what}", (took, "dim")))
+    for about, note in notes.items():
+        lines += prose(f"{about}: {note}", look, 2, "yellow", first="!")
+    for part in run.parts if run is not None else ():
+        if part.failure is not None:
+            lines += [Text(), *failure_lines(part.failure, look)]
+    if run is not None:
+        count, took = sum(s.done is not None for s in steps), show_seconds(run.seconds)
+        told = f"{count} of {plural(len(steps), 'step')} done"
+        style = "green" if count == len(steps) else "red"
+        lines += [Text(), line((told, style), (f" ({took})", "dim"))]
+    return [*lines, Text()] if run is None else lines
