@@ -51,6 +51,7 @@ from layers import LAYERS
 if TYPE_CHECKING:
     from lab.api.recovering import Recovery
     from lab.recovery.captures import CaptureReport, Captures
+    from lab.recovery.drilling import Twin
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +87,17 @@ class Lab:
         *,
         secrets_may_lack: bool = False,
         commit: str | None = None,
+        keys_of: str | None = None,
     ) -> Lab:
         """Read and validate the lab in ``root`` (or in the nearest folder upwards from here).
 
         Raises ConfigError with every mistake at once. Touches nothing, and decrypts nothing.
         ``secrets_may_lack``: a secret that is used and not there yet is no mistake. ``commit`` is
-        what the journal records where ``root`` is not a checkout of its own.
+        what the journal records where ``root`` is not a checkout of its own. ``keys_of``: the lab
+        whose keys open its secrets, where that is another one.
         """
         folder = find_root(Path.cwd()) if root is None else Path(root).resolve()
-        store = Store(folder, lab_name(folder), lenient=secrets_may_lack)
+        store = Store(folder, keys_of or lab_name(folder), lenient=secrets_may_lack)
         inventory = load(folder, layers, store)
         return cls(replace(inventory, commit=commit) if commit else inventory, layers)
 
@@ -354,7 +357,17 @@ class Lab:
             self._journal,
             select=self.select,
             running=self._running,
+            twin=self._twin,
         )
+
+    @contextmanager
+    def _twin(self, root: Path, host: str) -> Iterator[Twin]:
+        """A throwaway lab of those files, for a drill."""
+        from lab.recovery.drilling import Twin  # noqa: PLC0415
+
+        with Lab.load(root, self.layers, keys_of=self.name) as lab:
+            engine, journal = lab._engine, lab._journal  # noqa: SLF001 (another of this class)
+            yield Twin(lab.inventory.hosts[host], engine, lab.workspace, journal, lab.forget)
 
     def capture(
         self,

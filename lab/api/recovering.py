@@ -12,6 +12,7 @@ from lab.journal import Journal
 from lab.layer import Workspace
 from lab.model.host import Host
 from lab.recovery.captures import Captures
+from lab.recovery.drilling import DrillReport, Drills, Load
 from lab.recovery.rebuilding import Ask, RebuildReport, Rebuilds, Step
 from lab.recovery.restores import Asked, Intended, RestoreReport, Restores
 
@@ -31,10 +32,11 @@ class Recovery:
         *,
         select: Select,
         running: Running,
+        twin: Load,
     ) -> None:
         self._captures, self._engine = captures, engine
         self._workspace, self._journal = workspace, journal
-        self._select, self._running = select, running
+        self._select, self._running, self._twin = select, running, twin
 
     @cached_property
     def _restores(self) -> Restores:
@@ -82,6 +84,15 @@ class Recovery:
         """
         with self._running(on_event) as listen:
             return self._rebuilds.carry_out(self._select(*selectors), ask, listen=listen)
+
+    def drill(self, *selectors: str, on_event: events.Listener = events.ignore) -> DrillReport:
+        """Prove that these hosts come back from their captures: a throwaway twin of each, alone.
+
+        What it showed is kept: as JSON and Markdown in the state folder, and in the journal.
+        """
+        drills = Drills(self._captures, self._engine, self._workspace, self._journal, self._twin)
+        with self._running(on_event) as listen:
+            return drills.carry_out(self._select(*selectors), listen=listen)
 
     def begin_anew(
         self,

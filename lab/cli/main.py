@@ -45,6 +45,7 @@ TABLE = {
     "captures": ("lab.cli.captures:captures", "List, check, verify and drop captures."),
     "restore": ("lab.cli.recovery:restore", "Put captured data back."),
     "rebuild": ("lab.cli.recovery:rebuild", "Replace machines without losing a byte."),
+    "drill": ("lab.cli.recovery:drill", "Prove that hosts come back from their captures."),
     "schedule": (
         "lab.cli.captures:schedule",
         "Capture and verify by systemd timers, as the personas say.",

@@ -1,4 +1,4 @@
-"""What ``lab restore`` and ``lab rebuild`` do: look, show, ask, act, tell."""
+"""What ``lab restore``, ``lab rebuild`` and ``lab drill`` do: look, show, ask, act, tell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from lab.cli.options import Settings
 from lab.cli.progress import write_json
 from lab.cli.session import Session, opened
 from lab.cli.text.look import line
-from lab.cli.text.restores import intended_lines, restored_lines, step_lines
+from lab.cli.text.restores import (
+    drill_lines,
+    intended_lines,
+    restored_lines,
+    step_lines,
+)
 from lab.cli.verbs import Answers
 from lab.errors import PlanError
 from lab.model.outcome import ExitCode, RunReport
@@ -95,6 +100,37 @@ def rebuild(
         )
         _show_steps(session, report.steps, report.notes, report.run.exit_code, report.run)
         return report.run.exit_code
+
+
+def drill(settings: Settings, selectors: tuple[str, ...]) -> int:
+    """``lab drill``."""
+    with opened(settings) as session:
+        lab = session.lab
+        report = session.watch(
+            lambda listen: lab.recovery.drill(
+                *selectors, on_event=events.ignore if settings.json else listen
+            )
+        )
+        code = report.run.exit_code
+        if settings.json:
+            body = [e.document() for e in report.evidence]
+            files = [str(p) for p in report.files]
+            write_json(
+                session.screen,
+                {
+                    "schema": "lab.drill/1",
+                    "lab": lab.name,
+                    "exit_code": int(code),
+                    "drills": body,
+                    "files": files,
+                },
+                indent=2,
+            )
+            return code
+        session.screen.show(drill_lines(report.evidence, report.run, session.screen.look))
+        if report.files:
+            session.hint(f"cat {report.files[-1].with_suffix('.md')}")
+    return code
 
 
 def _show_steps(

@@ -55,6 +55,7 @@ def parts(document: Document) -> tuple[Part, ...]:
     spec = Spec(
         machine=document.machine,
         engine=provider.engine,
+        isolated=provider.isolated,
         accelerator=provider.accelerator,
         firmware=provider.firmware,
         boot_deadline=provider.boot_deadline,

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from lab.cli.text.captures import row_lines
-from lab.cli.text.look import Look, clean, line, plural, prose, show_age, show_seconds
+from lab.cli.text.look import Look, clean, line, pad, plural, prose, show_age, show_seconds
 from lab.cli.text.reports import failure_lines
 from lab.model.outcome import RunReport
 from lab.model.units import show_size
 
 if TYPE_CHECKING:
+    from lab.recovery.evidence import Evidence
     from lab.recovery.rebuilding import Step
     from lab.recovery.restores import Intended
 
@@ -79,3 +80,38 @@ def step_lines(
         style = "green" if count == len(steps) else "red"
         lines += [Text(), line((told, style), (f" ({took})", "dim"))]
     return [*lines, Text()] if run is None else lines
+
+
+def drill_lines(evidence: Sequence[Evidence], run: RunReport, look: Look) -> list[Text]:
+    """Of each host: the verdict, its steps and times, and what no capture covers."""
+    lines: list[Text] = []
+    for one in evidence:
+        sign = (look.signs.ok, "green") if one.proved else (look.signs.bad, "bold red")
+        verdict = "proved" if one.proved else "not proved"
+        lines.append(line(sign, " ", (one.host, "bold"), f"  {verdict}"))
+        for name, seconds in one.steps.items():
+            lines.append(line("  ", pad(name, _STEP), (f"{show_seconds(seconds):>8}", "dim")))
+        rto = "never" if one.rto is None else show_seconds(one.rto)
+        rpo = "nothing was captured" if one.rpo is None else show_seconds(one.rpo)
+        lines += prose(f"from nothing to healthy: {rto}; work that would be lost: {rpo}", look, 2)
+        for restored in one.restored:
+            what = f"{restored.data}: {plural(restored.files, 'file')}, {show_size(restored.size)}"
+            lines += prose(f"{what}: {restored.compared}", look, 2, "green", first="=")
+        for thing in one.missing[:_SHOWN]:
+            lines += prose(f"not captured: {thing}", look, 2, "yellow", first="!")
+        if len(one.missing) > _SHOWN:
+            lines += prose(f"and {len(one.missing) - _SHOWN} more", look, 2, "yellow", first="!")
+        for note in one.notes:
+            lines += prose(note, look, 2, "yellow", first="!")
+    for part in run.parts:
+        if part.failure is not None:
+            lines += [Text(), *failure_lines(part.failure, look)]
+    count, good = len(run.parts), sum(e.proved for e in evidence)
+    told = f"{good} of {plural(count, 'host')} proved"
+    took = show_seconds(run.seconds)
+    style = "green" if good == count else "red"
+    return [*lines, Text(), line((told, style), (f" ({took})", "dim"))]
+
+
+_STEP = 34
+_SHOWN = 10
