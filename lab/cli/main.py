@@ -63,6 +63,8 @@ TABLE = {
     "completion": ("lab.cli.setup:completion", "Print the completion script of a shell."),
     "init": ("lab.cli.beginnings:init", "Begin a new lab in a folder."),
     "import": ("lab.cli.beginnings:import_", "Take hosts over from Ansible or Terraform."),
+    "bootstrap": ("lab.cli.beginnings:bootstrap", "Get a lab back on a new machine."),
+    "seed": ("lab.cli.beginnings:seed", "Tell what must survive the loss of this machine."),
     "gitops": ("lab.cli.gitwords:gitops", "Follow git: a push converges what it touches."),
     "autostart": ("lab.cli.setup:autostart", "Start the lab's machines when this machine boots."),
 }

@@ -213,3 +213,29 @@ def test_killed_before_and_after_every_step_the_same_command_goes_on(real):
     assert real.roots() == roots
     assert container(real) != before
     assert real.seen()[0] == 0
+
+
+def test_the_runner_is_lost_and_git_key_and_captures_bring_all_of_it_back(real, keys, tmp_path):
+    real.run("capture", "host=keep")
+    roots, (_, key) = real.roots(), real.seen()
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@x", "-C", str(real.root)]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    seeds = json.loads(real.run("seed", "--json"))["seeds"]
+    assert [s["what"] for s in seeds] == ["the git repository", "an age key", "the captures"]
+    real.docker("rm", "--force", f"strata-{real.name}-keep")
+    real.docker("volume", "rm", f"strata-{real.name}-keep-data")
+    away = real.root.with_suffix(".lost")
+    real.root.rename(away)
+    shutil.rmtree(real.root.parent / "state")
+    (key_file,) = keys.rglob("keys.txt")
+    words = ("bootstrap", "--from", str(away), "--key", str(key_file), "--into", str(real.root))
+    done = subprocess.run(
+        [sys.executable, "-m", "lab.cli", *words, "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["captures"] > 3
+    real.run(*WORDS)
+    assert real.roots() == roots
+    assert real.seen() == (0, key)
