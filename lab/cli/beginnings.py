@@ -72,8 +72,8 @@ def bootstrap(settings: Settings, source: str, key: str, captures: str, into: st
     """Get a lab back on a new machine.
 
     Out of git, a key and the capture repository alone: the checkout, and out of the lab's own
-    newest capture its journal, ledger and SSH keys. Nothing that is there already is overwritten. Then
-    lab rebuild brings back the machines that are gone.
+    newest capture its journal, ledger and SSH keys. Nothing that is there already is overwritten.
+    Then lab rebuild brings back the machines that are gone.
 
     Examples:
       lab bootstrap --from git@forge.lan:me/home.git --key key.txt --captures sftp:nas.lan:/captures

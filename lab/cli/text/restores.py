@@ -34,7 +34,7 @@ def intended_lines(intended: Sequence[Intended], look: Look) -> list[Text]:
             )
         )
         files = f"{plural(one.files, 'file')}, " if one.files else ""
-        what = f"{files}{show_size(one.size)}, captured {age} ago ({one.capture.snapshot[:8]})"
+        what = f"{files}{show_size(one.size)}, captured {age} ({one.capture.snapshot[:8]})"
         lines += prose(what, look, 4, "dim")
         if one.resumes:
             lines += prose("an earlier restore of it did not finish", look, 4, "yellow")
