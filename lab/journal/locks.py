@@ -47,14 +47,19 @@ def command_line() -> str:
 
 @contextmanager
 def locked(
-    folder: Path, hosts: Iterable[str], verb: str, waiting: Waiting | None = None
+    folder: Path,
+    hosts: Iterable[str],
+    verb: str,
+    waiting: Waiting | None = None,
+    *,
+    lent: bool = False,
 ) -> Iterator[None]:
     """Hold the hosts' locks, all or none; disjoint runs go side by side.
 
     Raises Locked at once, naming the holder, where another process holds one of them; with
     ``waiting`` it tries again until it has them all, and holds none of them meanwhile. The kernel
     frees them when this process ends, however it ends. Raises LabError where no lock can be kept.
-    What the caller holds itself, from a call around this one, is not asked for again.
+    With ``lent`` the verbs that this thread calls meanwhile do not ask for them again.
     """
     mine = _mine.get()
     names = sorted(h for h in hosts if (folder, h) not in mine)
@@ -69,7 +74,7 @@ def locked(
                     raise
                 refused = busy
             else:
-                token = _mine.set(mine | {(folder, name) for name in names})
+                token = _mine.set(mine | {(folder, name) for name in names if lent})
                 try:
                     yield
                 finally:

@@ -130,7 +130,7 @@ class Rebuilds:
         """Rebuild, or go on with it. Raises what refuses it; a step that fails is in the report."""
         order = ordered(hosts)
         names = [h.name for h in order]
-        with locked(self._workspace.state / "locks", names, "rebuild"):
+        with locked(self._workspace.state / "locks", names, "rebuild", lent=True):
             record = self._begun(order, ask)
             run = SetRun(self._journal, "rebuild", order, listen)
             work = _Work(self, record, {h.name: h for h in order}, listen)

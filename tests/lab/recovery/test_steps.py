@@ -56,8 +56,8 @@ def test_a_loss_is_accepted_by_its_name_alone():
     assert ask.accepts("b", "cache")
 
 
-def test_locks_of_the_caller_are_not_asked_for_again(tmp_path):
-    with locked(tmp_path, ["a"], "rebuild"):
+def test_locks_that_the_caller_lends_are_not_asked_for_again(tmp_path):
+    with locked(tmp_path, ["a"], "rebuild", lent=True):
         with locked(tmp_path, ["a", "b"], "converge"):
             pass
         with locked(tmp_path, ["a"], "capture"):
@@ -74,7 +74,7 @@ def test_locks_of_the_caller_are_not_asked_for_again(tmp_path):
         except Locked as error:
             busy.append(error)
 
-    with locked(tmp_path, ["a"], "rebuild"):
+    with locked(tmp_path, ["a"], "rebuild", lent=True):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
