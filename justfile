@@ -55,6 +55,18 @@ capture *args:
 captures *args:
     @lab captures "$@"
 
+# Put captured data back:  just restore host=media1 data=photos
+restore *args:
+    @lab restore "$@"
+
+# Replace a machine without losing a byte:  just rebuild host=media1 --plan   just rebuild persona=media
+rebuild *args:
+    @lab rebuild "$@"
+
+# Prove that it comes back, and how fast, in a twin that is thrown away:  just drill host=media1
+drill *args:
+    @lab drill "$@"
+
 # Put a restic that is new enough on this machine (as root)
 restic:
     @tools/install-restic

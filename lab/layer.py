@@ -50,6 +50,8 @@ class Target(Generic[SpecT, InputsT]):
         spec: What is declared. With ``absent`` it is what *was* declared, and must go.
         inputs: From below. Before the machine exists these are predictions.
         name: The part's name (a workload's), ``""`` where the layer has but one part.
+        renew: It is to be made anew, though nothing differs; only said to layers whose things
+            ``destroy`` removes, and not when looking again afterwards.
         report: Progress for people; calling it is cheap and optional.
     """
 
@@ -60,6 +62,7 @@ class Target(Generic[SpecT, InputsT]):
     absent: bool = False
     with_data: bool = False
     adopt: bool = False
+    renew: bool = False
     report: Report = field(default=silent, compare=False, repr=False)
 
 
@@ -159,6 +162,18 @@ class Describing(Protocol):
         """What has to be declared so that the plan for this very machine is empty.
 
         MUST be read-only; no secret may be in it. Arguments as of :meth:`Surveying.survey`.
+        """
+        ...
+
+
+@runtime_checkable
+class Quiescing(Protocol):
+    """A driver whose things use data, and can let go of it for a while (optional)."""
+
+    def quiesce(self, target: Target[Any, Any]) -> None:
+        """Stop using it; what is there stays, and the next plan wants it running again.
+
+        MUST be safe to repeat, and no mistake where nothing runs.
         """
         ...
 
@@ -365,6 +380,7 @@ __all__ = [
     "Prediction",
     "Problem",
     "Prunable",
+    "Quiescing",
     "Remembering",
     "Report",
     "Surveying",

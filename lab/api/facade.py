@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from lab.api import schema as schemas
     from lab.api import secrets as lab_secrets
     from lab.api import why as reasons
+    from lab.api.recovering import Recovery
     from lab.recovery.captures import CaptureReport, Captures
+    from lab.recovery.drilling import Twin
 else:
     adopting = Lazy("lab.api.adopting")
     explanations = Lazy("lab.api.explain")
@@ -93,15 +95,17 @@ class Lab:
         *,
         secrets_may_lack: bool = False,
         commit: str | None = None,
+        keys_of: str | None = None,
     ) -> Lab:
         """Read and validate the lab in ``root`` (or in the nearest folder upwards from here).
 
         Raises ConfigError with every mistake at once. Touches nothing, and decrypts nothing.
         ``secrets_may_lack``: a secret that is used and not there yet is no mistake. ``commit`` is
-        what the journal records where ``root`` is not a checkout of its own.
+        what the journal records where ``root`` is not a checkout of its own. ``keys_of``: the lab
+        whose keys open its secrets, where that is another one.
         """
         folder = find_root(Path.cwd()) if root is None else Path(root).resolve()
-        store = Store(folder, lab_name(folder), lenient=secrets_may_lack)
+        store = Store(folder, keys_of or lab_name(folder), lenient=secrets_may_lack)
         inventory = load(folder, layers, store)
         return cls(replace(inventory, commit=commit) if commit else inventory, layers)
 
@@ -348,6 +352,30 @@ class Lab:
         from lab.recovery.captures import Captures  # noqa: PLC0415 (most calls need none of it)
 
         return Captures(self.inventory, self._engine, self.workspace, self._journal)
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        """Restore, rebuild and drill."""
+        from lab.api.recovering import Recovery  # noqa: PLC0415 (most calls need none of it)
+
+        return Recovery(
+            self.captures,
+            self._engine,
+            self.workspace,
+            self._journal,
+            select=self.select,
+            running=self._running,
+            twin=self._twin,
+        )
+
+    @contextmanager
+    def _twin(self, root: Path, host: str) -> Iterator[Twin]:
+        """A throwaway lab of those files, for a drill."""
+        from lab.recovery.drilling import Twin  # noqa: PLC0415
+
+        with Lab.load(root, self.layers, keys_of=self.name) as lab:
+            engine, journal = lab._engine, lab._journal  # noqa: SLF001 (another of this class)
+            yield Twin(lab.inventory.hosts[host], engine, lab.workspace, journal, lab.forget)
 
     def capture(
         self,

@@ -1,4 +1,4 @@
-"""``lab init | import``: the words of beginning."""
+"""``lab init | import | bootstrap | seed``: the words of beginning."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from lab.cli.lazy import Documented, Lazy
-from lab.cli.options import Settings, common
+from lab.cli.options import Settings, as_json, common
 
 if TYPE_CHECKING:
-    from lab.cli import starting
+    from lab.cli import newmachine, starting
 else:
+    newmachine = Lazy("lab.cli.newmachine")
     starting = Lazy("lab.cli.starting")
 
 
@@ -55,3 +56,42 @@ def import_(
       lab import terraform -
     """
     return starting.import_(settings, tool, source, provider, dry_run=dry_run)
+
+
+@click.command(cls=Documented)
+@click.option("--from", "source", required=True, metavar="REPO", help="The lab's git repository.")
+@click.option("--key", required=True, metavar="FILE", help="An age key that opens its secrets.",
+              type=click.Path(exists=True, dir_okay=False))  # fmt: skip
+@click.option("--captures", default="", metavar="URL",
+              help="The capture repository, where it is not what lab.yaml says.")  # fmt: skip
+@click.option("--into", metavar="DIR", help="Where the checkout goes (default: named as REPO).")
+@as_json
+@common
+@click.pass_obj
+def bootstrap(settings: Settings, source: str, key: str, captures: str, into: str | None) -> int:
+    """Get a lab back on a new machine.
+
+    Out of git, a key and the capture repository alone: the checkout, and out of the lab's own
+    newest capture its journal, ledger and SSH keys. Nothing that is there already is overwritten.
+    Then lab rebuild brings back the machines that are gone.
+
+    Examples:
+      lab bootstrap --from git@forge.lan:me/home.git --key key.txt --captures sftp:nas.lan:/captures
+    """
+    return newmachine.bootstrap(settings, source, key, captures, into)
+
+
+@click.command(cls=Documented)
+@as_json
+@common
+@click.pass_obj
+def seed(settings: Settings) -> int:
+    """Tell what must survive the loss of this machine.
+
+    The list to keep off-site: where the repository, the key and the captures are. No secret is in
+    it. With these three, lab bootstrap gets the lab back.
+
+    Examples:
+      lab seed
+    """
+    return newmachine.seed(settings)

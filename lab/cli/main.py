@@ -43,6 +43,9 @@ TABLE = {
     "destroy": ("lab.cli.runs:destroy", "Remove hosts; durable data only when asked to."),
     "capture": ("lab.cli.captures:capture", "Capture what must not be lost."),
     "captures": ("lab.cli.captures:captures", "List, check, verify and drop captures."),
+    "restore": ("lab.cli.recovery:restore", "Put captured data back."),
+    "rebuild": ("lab.cli.recovery:rebuild", "Replace machines without losing a byte."),
+    "drill": ("lab.cli.recovery:drill", "Prove that hosts come back from their captures."),
     "schedule": (
         "lab.cli.captures:schedule",
         "Capture and verify by systemd timers, as the personas say.",
@@ -60,6 +63,8 @@ TABLE = {
     "completion": ("lab.cli.setup:completion", "Print the completion script of a shell."),
     "init": ("lab.cli.beginnings:init", "Begin a new lab in a folder."),
     "import": ("lab.cli.beginnings:import_", "Take hosts over from Ansible or Terraform."),
+    "bootstrap": ("lab.cli.beginnings:bootstrap", "Get a lab back on a new machine."),
+    "seed": ("lab.cli.beginnings:seed", "Tell what must survive the loss of this machine."),
     "gitops": ("lab.cli.gitwords:gitops", "Follow git: a push converges what it touches."),
     "autostart": ("lab.cli.setup:autostart", "Start the lab's machines when this machine boots."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,12 +27,17 @@ class Options:
         through: Layers below ``stop`` are acted on too; otherwise they are only looked at.
         adopt: What is not ours may be taken over.
         with_data: Durable disks too (destroy only, and only when the name was typed).
+        restoring: Sets of data whose restore the caller is about to finish: they are no reason to
+            start nothing.
+        renew: What can be made anew is made anew, though nothing differs; what is durable stays.
     """
 
     stop: int
     through: bool = True
     adopt: bool = False
     with_data: bool = False
+    restoring: frozenset[str] = frozenset()
+    renew: bool = False
 
 
 class Run(Protocol):
@@ -58,6 +64,10 @@ class Run(Protocol):
 
     def maker(self, layer: Layer, host: Host, key: str | None) -> str:
         """Which host's plan counts for a shared thing."""
+        ...
+
+    def given(self, host: str) -> Mapping[str, object]:
+        """What layers may need to know of a host that no layer below hands up."""
         ...
 
     def owned(self, host: str, layer: str) -> tuple[Owned, ...]:

@@ -19,6 +19,7 @@ from lab.engine.approval import Approval, Key
 from lab.engine.asked import asked_for
 from lab.engine.digests import Digests, plan_digest
 from lab.engine.protocol import Options
+from lab.engine.proven import captured_at
 from lab.engine.schedule import each
 from lab.engine.survey import SurveyReport, SurveyWalk, accepted
 from lab.engine.unused import plan_unused, prune_unused
@@ -240,6 +241,7 @@ class _Run:
         self._shared: dict[tuple[str, int], str | None] = {}
         self._applied = engine.journal.applied() if recording else {}
         self._owned: dict[tuple[str, str], list[Owned]] = {}
+        self._captured: dict[str, dict[str, float]] | None = None
         self._read_ledger()
 
     @contextmanager
@@ -348,6 +350,14 @@ class _Run:
             if key is not None:
                 found.append(key)
         return found
+
+    def given(self, host: str) -> Mapping[str, object]:
+        """Of each set of data when its newest good capture was taken: the journal knows."""
+        with self._lock:
+            if self._captured is None:
+                self._captured = captured_at(self._engine.journal)
+            known = self._captured.get(host, {})
+        return {"captured": known, "restoring": self.options.restoring}
 
     def owned(self, host: str, layer: str) -> tuple[Owned, ...]:
         """The ledger's entries for one layer of a host."""

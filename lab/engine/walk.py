@@ -131,11 +131,12 @@ class Walk:
         return Target(
             host=host,
             spec=part.spec,
-            inputs=layer.inputs.model_validate(self.handed),
+            inputs=layer.inputs.model_validate({**self.run.given(host.name), **self.handed}),
             name=part.name,
             absent=item.absent,
             with_data=self.run.options.with_data,
             adopt=self.run.options.adopt,
+            renew=self.run.options.renew and layer.destroyed and not item.absent,
             report=report,
         )
 
@@ -311,6 +312,7 @@ class Walk:
         """The verification that nobody can forget: observe and plan a second time."""
         driver = self.run.driver(layer, item.part.driver)
         target.report("look again")
+        target = replace(target, renew=False)
         observed = driver.observe(target)
         rest = layer.plan(target, observed, driver.replace_on)
         if rest:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -27,6 +28,7 @@ It takes its time (a tenth of a second, say), and MAY raise to give up.
 """
 _PATIENCE = 0.5  # seconds for a holder that has the lock and has not said yet who it is
 _LONGEST = 4096
+_mine: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("locks held here", default=frozenset())
 
 
 def who() -> str:
@@ -45,15 +47,22 @@ def command_line() -> str:
 
 @contextmanager
 def locked(
-    folder: Path, hosts: Iterable[str], verb: str, waiting: Waiting | None = None
+    folder: Path,
+    hosts: Iterable[str],
+    verb: str,
+    waiting: Waiting | None = None,
+    *,
+    lent: bool = False,
 ) -> Iterator[None]:
     """Hold the hosts' locks, all or none; disjoint runs go side by side.
 
     Raises Locked at once, naming the holder, where another process holds one of them; with
     ``waiting`` it tries again until it has them all, and holds none of them meanwhile. The kernel
     frees them when this process ends, however it ends. Raises LabError where no lock can be kept.
+    With ``lent`` the verbs that this thread calls meanwhile do not ask for them again.
     """
-    names = sorted(hosts)
+    mine = _mine.get()
+    names = sorted(h for h in hosts if (folder, h) not in mine)
     since = time.monotonic()
     while True:
         with ExitStack() as held:
@@ -65,7 +74,11 @@ def locked(
                     raise
                 refused = busy
             else:
-                yield
+                token = _mine.set(mine | {(folder, name) for name in names if lent})
+                try:
+                    yield
+                finally:
+                    _mine.reset(token)
                 return
         waiting(refused, time.monotonic() - since)
 

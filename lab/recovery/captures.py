@@ -89,6 +89,11 @@ class Captures:
         """Where they are kept. Raises ConfigError where ``lab.yaml`` does not say."""
         return repository_of(self._inventory.name, self._inventory.capture, self._workspace)
 
+    @property
+    def journal(self) -> Journal:
+        """The lab's."""
+        return self._journal
+
     def sets(self, host: Host) -> tuple[DataSet, ...]:
         """What of a host must not be lost; what makes it itself comes last."""
         return (*data_sets(host, self._engine.layers), IDENTITY_SET)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
+from lab.model import standing
 from lab.model.dataset import DataSet
 
 STILL = 300
@@ -54,11 +55,11 @@ class Looked:
 
 def look(one: DataSet) -> str:
     """A script that tells :class:`Looked`."""
-    lines = ['echo "tar $(tar --version 2>/dev/null | head -n 1)"']
+    lines = [standing.FUNCTIONS, 'echo "tar $(tar --version 2>/dev/null | head -n 1)"']
     for path in () if one.optional else one.paths:
         word = quote(path)
         lines.append(f'[ -e {word} ] || [ -L {word} ] || echo "missing "{word}')
-        lines.append(_restoring(path))
+    lines += [_restoring(path) for path in standing.path_of(one) if not one.optional]
     words = " ".join(one.paths if one.optional else map(quote, one.paths))
     if words:
         lines.append(f'echo "size $(du -skc {words} 2>/dev/null | tail -n 1 | cut -f 1)"')
@@ -67,12 +68,10 @@ def look(one: DataSet) -> str:
 
 def _restoring(path: str) -> str:
     """The mark of an unfinished restore lies on the filesystem that holds the data."""
-    word, named = quote(path), quote(f'"path": "{path}"')
+    word, mark = quote(path), quote(f"{standing.MARK}/{standing.name_of(path)}.json")
     return (
-        f"m=$(df -P {word} 2>/dev/null | tail -n 1 | sed 's/.*% //'); "
-        'for f in "${m%/}"/.strata/standing/*.json; do '
-        f"""grep -qsF {named} "$f" && grep -qsE '"state": ?"restoring"' "$f" && """
-        f"echo restoring {word}; done; :"
+        f'f=$(marks_of {word})/{mark}; [ ! -e "$f" ] || '
+        f"""grep -qsF '"state": "complete"' "$f" || echo restoring {word}"""
     )
 
 

@@ -55,6 +55,7 @@ def parts(document: Document) -> tuple[Part, ...]:
     spec = Spec(
         machine=document.machine,
         engine=provider.engine,
+        isolated=provider.isolated,
         accelerator=provider.accelerator,
         firmware=provider.firmware,
         boot_deadline=provider.boot_deadline,
@@ -179,8 +180,8 @@ def _changes(target: Machine, observed: Observed, replace_on: frozenset[str]) ->
     disks, blockers, notes = _disk_changes(target, observed)
     mark = () if observed.owned else (steps.take_over(steps.MARK, observed.owner),)
     fields = (*_machine_fields(target, observed), *_fixed_fields(target, observed))
-    if any(f.field in replace_on for f in fields):
-        reason = _why_replaced(target, observed)
+    if target.renew or any(f.field in replace_on for f in fields):
+        reason = "asked for" if target.renew else _why_replaced(target, observed)
         lost = _disposable(observed, set(target.spec.machine.disks))
         machine = steps.replace_machine(host, fields, reason, lost)
         changes = (*mark, *disks, machine, *_dropped(target, observed))

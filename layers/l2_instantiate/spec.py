@@ -143,6 +143,10 @@ class Provider(_Declared):
         description="kind docker: the engine's address; left out: DOCKER_HOST, or the usual socket",
         examples=["unix:///var/run/docker.sock"],
     )
+    isolated: bool = Field(
+        default=False,
+        description="kind docker: a network without a way out, and not to each other",
+    )
     boot_deadline: Duration | None = Field(
         default=None,
         description="how long a boot may take; 2m with KVM, 4m without, 1m for a container",
@@ -183,6 +187,8 @@ class Provider(_Declared):
             raise ValueError(f"accelerator and firmware are for kind qemu, not {self.kind}")
         if self.kind != "docker" and self.host is not None:
             raise ValueError(f"host is for kind docker, not {self.kind}")
+        if self.kind != "docker" and self.isolated:
+            raise ValueError(f"isolated is for kind docker, not {self.kind}")
         return self
 
 
@@ -274,6 +280,7 @@ class Spec(_Declared):
     section: Machine | None = Field(default=None, alias="machine")
     existing: Existing | None = None
     engine: str | None = Field(default=None, description="of a container: see Provider.engine")
+    isolated: bool = False
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
     boot_deadline: int | None = Field(default=None, description="seconds")

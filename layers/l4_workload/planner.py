@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lab.layer import Above, Layer, Prediction, Target
 from lab.model.dataset import DataSet
 from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.standing import Content, unproven
 from lab.model.undeclared import Known, Sort
 from layers.l4_workload import drift
 from layers.l4_workload.composition import Composition, read, read_project
@@ -71,7 +73,11 @@ def plan(target: WorkloadTarget, observed: Observed | None, replace_on: frozense
     if target.absent:
         return Plan() if observed is None else Plan((_removal(target, observed),))
     notes = tuple(_notes(target))
-    if observed is None:
+    if observed is not None:
+        why = distrust(target, observed)
+        if why:
+            return Plan(blockers=(_not_on_nothing(target, why),), notes=notes)
+    if observed is None or not observed.deployed:
         fields = _declared(target.spec)
         return Plan((_change(target, Action.CREATE, fields, "not deployed"),), notes=notes)
     if observed.record is None and observed.containers and not target.adopt:
@@ -187,6 +193,31 @@ def _foreign(target: WorkloadTarget, observed: Observed) -> Blocker:
         f"a Compose project of that name runs on {target.host.name}, "
         f"and this lab did not deploy it ({names})",
         hint=f"lab converge l4 host={target.host.name} --adopt, or give the workload another name",
+    )
+
+
+def kept(host: Host, name: str, spec: Workload) -> DataSet | None:
+    """The set of data of a workload; ``None``: it keeps nothing."""
+    return next(iter(data(host, Part(name, "", spec))), None)
+
+
+def distrust(target: WorkloadTarget, observed: Observed) -> str:
+    """Why it must not start, or go on, on the data that is there; ``""``: it may."""
+    inputs, looked = target.inputs, observed.standing
+    if target.name in inputs.restoring:
+        return ""
+    captured = inputs.captured.get(target.name)
+    if not target.spec.data and observed.deployed:  # a mere dump's data lies in what runs
+        looked = tuple(replace(one, content=Content.FULL) for one in looked)
+    return unproven(looked, captured)
+
+
+def _not_on_nothing(target: WorkloadTarget, why: str) -> Blocker:
+    words = f"host={target.host.name} data={target.name}"
+    return Blocker(
+        f"workload {target.name}",
+        f"{why}: it never starts on that",
+        hint=f"lab restore {words}; or to begin anew: lab restore {words} --as-fresh",
     )
 
 

@@ -18,6 +18,7 @@ from pydantic import (
 from lab.model.files import File, Project
 from lab.model.hooks import Hooks
 from lab.model.secret import Secret
+from lab.model.standing import Seen
 from lab.model.units import Duration
 
 FOLDER = "/var/lib/strata/workloads"
@@ -185,7 +186,12 @@ class Document(_Found):
 
 
 class Inputs(_Found):
-    """What a workload needs from below; ``None`` while it is only predicted."""
+    """What a workload needs from below; ``None`` while it is only predicted.
+
+    Attributes:
+        captured: Set of data to when its newest good capture was taken.
+        restoring: Sets whose restore is just being finished.
+    """
 
     address: str | None = None
     port: int | None = None
@@ -196,6 +202,8 @@ class Inputs(_Found):
     sudo_password: InstanceOf[Secret] | None = None
     endpoints: dict[str, str] = {}
     urls: dict[str, str] = {}
+    captured: dict[str, float] = {}
+    restoring: frozenset[str] = frozenset()
 
 
 class Outputs(_Found):
@@ -277,6 +285,7 @@ class Observed(_Found):
         images: Name with tag to the definition it was made from.
         healthy: The health check's verdict at one quick try; ``None``: it could not be asked.
         answer: What the health check got, in a few words.
+        standing: Its data, path by path; empty where it declares none, or was not asked.
     """
 
     engine: Literal["running", "stopped", "missing"] = "running"
@@ -286,3 +295,9 @@ class Observed(_Found):
     containers: tuple[Container, ...] = ()
     healthy: bool | None = None
     answer: str = ""
+    standing: tuple[Seen, ...] = ()
+
+    @property
+    def deployed(self) -> bool:
+        """Anything of it is there besides its data."""
+        return self.record is not None or bool(self.containers)

@@ -25,12 +25,28 @@ def capture_lines(
     report: RunReport, notes: Mapping[tuple[str, str], Sequence[str]], look: Look
 ) -> list[Text]:
     """A row a set, what failed in full, and how many of how many."""
+    lines = row_lines(report, look)
+    bad = sum(p.failure is not None for p in report.parts)
+    for part in report.parts:
+        for note in notes.get((part.host, part.part), ()):
+            lines += prose(f"{part.host} {part.part}: {note}", look, 2, "yellow", first="!")
+    for part in report.parts:
+        if part.failure is not None:
+            lines += [Text(), *failure_lines(part.failure, look)]
+    count, took = len(report.parts), show_seconds(report.seconds)
+    verb = "captured" if report.verb == "capture" else "verified"
+    told = f"{count - bad} of {plural(count, 'set')} {verb}"
+    lines += [Text(), line((told, "red" if bad else "green"), (f" ({took})", "dim"))]
+    return lines
+
+
+def row_lines(report: RunReport, look: Look) -> list[Text]:
+    """A row a set: whose, which, what came of it, how long it took."""
     host = _width([p.host for p in report.parts])
     name = _width([p.part for p in report.parts])
-    more, lines, bad = look.signs.more, [], 0
+    more, lines = look.signs.more, []
     for part in report.parts:
         good = part.failure is None
-        bad += not good
         done = part.applied[0] if part.applied else ""
         kind = "" if part.failure is None else part.failure.kind
         said = done if good else "flagged" if kind == "Flagged" else part.outcome.value
@@ -49,16 +65,6 @@ def capture_lines(
                 (took, "dim"),
             )
         )
-    for part in report.parts:
-        for note in notes.get((part.host, part.part), ()):
-            lines += prose(f"{part.host} {part.part}: {note}", look, 2, "yellow", first="!")
-    for part in report.parts:
-        if part.failure is not None:
-            lines += [Text(), *failure_lines(part.failure, look)]
-    count, took = len(report.parts), show_seconds(report.seconds)
-    verb = "captured" if report.verb == "capture" else "verified"
-    told = f"{count - bad} of {plural(count, 'set')} {verb}"
-    lines += [Text(), line((told, "red" if bad else "green"), (f" ({took})", "dim"))]
     return lines
 
 

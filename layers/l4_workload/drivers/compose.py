@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from typing import NoReturn
@@ -10,10 +11,12 @@ from lab.clients.shell import Endpoint, Reply, Shell, shells
 from lab.errors import DriverError, TransportError
 from lab.layer import Described, Target, Workspace
 from lab.model.plan import Action, Change
+from lab.model.standing import Content, Marker, first_marks, path_of
 from lab.model.undeclared import Known, Undeclared
 from layers.l4_workload import drift, health
 from layers.l4_workload import survey as whole_engine
 from layers.l4_workload.imagebuild import ImageShelf
+from layers.l4_workload.planner import distrust, kept
 from layers.l4_workload.remote import deployment, logs, probe
 from layers.l4_workload.spec import Container, Inputs, Observed, Record, Workload
 
@@ -38,9 +41,7 @@ class ComposeDriver:
     def observe(self, target: WorkloadTarget) -> Observed | None:
         """Look at the project once: one round trip, and one try of the health check."""
         observed = self._look(target)
-        if observed.record is None and not observed.containers:
-            return None
-        return observed
+        return observed if observed.deployed or distrust(target, observed) else None
 
     def survey(self, target: WorkloadTarget, known: Known) -> tuple[Undeclared, ...]:  # noqa: ARG002
         """What the engine has that belongs to no workload of this host; one round trip."""
@@ -86,15 +87,22 @@ class ComposeDriver:
         if loaded:
             self._run(target, deployment.prune_images(), "remove replaced images", 120.0)
 
+    def quiesce(self, target: WorkloadTarget) -> None:
+        """Stop its containers; the next plan wants them running again."""
+        script = deployment.stop(target.name)
+        self._run(target, script, f"stop workload {target.name}", 300.0)
+
     def _look(self, target: WorkloadTarget) -> Observed:
         place = _place(target)
         check = None if target.absent else target.spec.health
         files = () if target.absent else drift.expected_files(target.spec)
-        script = probe.script(target.name, files, check if place is None else None)
+        one = None if target.absent else kept(target.host, target.name, target.spec)
+        paths = path_of(one) if one is not None else ()
+        script = probe.script(target.name, files, check if place is None else None, paths)
         doing = f"look at workload {target.name}"
         reply = self._shell(target).run(script, doing=doing, deadline=150.0, check=False)
         try:
-            answer = probe.parse(reply.text)
+            answer = probe.parse(reply.text, paths)
         except (ValueError, KeyError) as error:
             why = reply.lines[-1] if reply.lines else str(error)
             raise DriverError(
@@ -157,6 +165,7 @@ class ComposeDriver:
             recreate=drift.to_recreate(spec, observed, f"{probe.ROOT}/{target.name}"),
             paused=[c.id for c in observed.containers if c.state == "paused"],
             strangers=[c.id for c in observed.containers if not c.config and observed.record],
+            marks=_first_marks(target, observed),
         )
         target.report("starting containers")
         bundle = deployment.bundle(dict(_contents(spec)), record.model_dump_json().encode())
@@ -275,6 +284,16 @@ class ComposeDriver:
             )
             lines += [f"{container.title} | {line}" for line in logs.parse(reply.stdout)]
         return lines
+
+
+def _first_marks(target: WorkloadTarget, observed: Observed) -> tuple[Marker, ...]:
+    """How its data stands, where nobody wrote that down yet."""
+    if target.name in target.inputs.restoring:
+        return ()  # whoever restores writes them
+    looked = observed.standing
+    if not target.spec.data and observed.deployed:
+        looked = tuple(dataclasses.replace(one, content=Content.FULL) for one in looked)
+    return first_marks(looked, target.name, time.time())
 
 
 def _place(target: WorkloadTarget) -> str | None:

@@ -8,6 +8,7 @@ import shlex
 import tarfile
 from collections.abc import Iterable, Mapping
 
+from lab.model.standing import FUNCTIONS, Marker, write
 from layers.l4_workload.remote.probe import IMAGE_LABEL, ROOT, SOCKET
 
 NO_COMPOSE = 71
@@ -104,11 +105,13 @@ def deploy(
     recreate: Iterable[str],
     paused: Iterable[str] = (),
     strangers: Iterable[str] = (),
+    marks: Iterable[Marker] = (),
 ) -> str:
     """Put the bundle from standard input in place, and bring the project up.
 
     ``recreate`` names services. ``paused`` containers make Compose stumble, and it does not see
-    ``strangers``: containers that carry the project's label, and were not made by it.
+    ``strangers``: containers that carry the project's label, and were not made by it. ``marks``
+    are left beside its data before anything starts.
 
     The files are received whole beside the project, then copied over the old ones one by one.
     The folder itself is never swapped: containers keep data in it (``./data:/var/lib/x``) that is
@@ -132,9 +135,28 @@ cp -Rpf {staged}/project/. {folder}/
 rm -rf {staged}
 cd {folder}
 {_remove(gone)}
+{_marking(marks)}
 {before}
 {up} --remove-orphans </dev/null >&2
 {again}
+"""
+
+
+def _marking(marks: Iterable[Marker]) -> str:
+    written = write(marks)
+    return f"{FUNCTIONS}{written}" if written else ":"
+
+
+def stop(name: str) -> str:
+    """Stop the project's containers, where an engine runs; nothing of it is removed."""
+    folder = shlex.quote(f"{ROOT}/{name}")
+    return f"""set -eu
+[ -e {folder}.json ] || exit 0
+alive() {{ pid=; [ -r /run/docker.pid ] && read -r pid < /run/docker.pid; [ -d "/proc/$pid" ]; }}
+alive || exit 0
+{_COMPOSE}
+cd /
+"$compose" --ansi never -p {name} stop </dev/null >&2
 """
 
 

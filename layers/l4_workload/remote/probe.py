@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from lab.model import standing
 from layers.l4_workload.drift import file_identity
 from layers.l4_workload.spec import FOLDER, Container, Health, Observed, Record
 
@@ -95,8 +96,11 @@ class Answer:
     page: str = ""
 
 
-def script(name: str, files: Iterable[str], health: Health | None) -> str:
-    """The script that looks at workload ``name``; with ``health``, it also does that check."""
+def script(name: str, files: Iterable[str], health: Health | None, kept: Sequence[str] = ()) -> str:
+    """The script that looks at workload ``name``; with ``health``, it also does that check.
+
+    ``kept`` are the paths of its data.
+    """
     folder = shlex.quote(f"{ROOT}/{name}")
     filters = json.dumps({"label": [f"{PROJECT}={name}"]})
     labelled = json.dumps({"label": [IMAGE_LABEL]})
@@ -115,6 +119,7 @@ def script(name: str, files: Iterable[str], health: Health | None) -> str:
             "mark engine; printf '%s %s\\n' $engine $way",
             f"mark record; [ -r {folder}.json ] && cat {folder}.json",
             _files(folder, words) if words else "",
+            f"mark standing\n{standing.look(kept)}" if kept else "",
             _CONTAINERS.format(**values),
             _health(health),
             "mark end",
@@ -141,7 +146,7 @@ def _health(health: Health | None) -> str:
     return f"if [ $engine = running ]; then {_TCP.format(url=url)}\nfi"
 
 
-def parse(output: str) -> Answer:
+def parse(output: str, kept: Sequence[str] = ()) -> Answer:
     """Read what the script wrote. Raises ValueError where it is cut off or not understood."""
     sections = _sections(output)
     if "end" not in sections or "engine" not in sections:
@@ -154,6 +159,7 @@ def parse(output: str) -> Answer:
         record=_record(sections.get("record", "")),
         files=dict(_digests(sections.get("files", ""), executable)),
         images=dict(_definitions(_objects(sections.get("images", "")))),
+        standing=tuple(standing.seen(kept, sections.get("standing", ""))) if kept else (),
         containers=tuple(
             sorted((c for c in containers if c is not None), key=lambda c: (c.title, c.name))
         ),

@@ -72,12 +72,24 @@ def write_lab(root, data, store, more=""):
 
 
 @pytest.fixture
+def disk(tmp_path):
+    """A filesystem of its own, as data has one; marks lie on it, not on this machine's root."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a filesystem")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture
 def here(keys, tmp_path, monkeypatch):
     """``here()``; with ``more`` (``", dump: …"``) of the one set of data."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(keys))
 
-    def make(more=""):
-        made = Here(tmp_path / "lab", tmp_path / "data", tmp_path / "store")
+    def make(more="", data=None):
+        made = Here(tmp_path / "lab", data or tmp_path / "data", tmp_path / "store")
         shutil.copytree(keys / "lab", made.root, dirs_exist_ok=True)
         write_lab(made.root, made.data, made.store, more)
         made.data.mkdir(exist_ok=True)

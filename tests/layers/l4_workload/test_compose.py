@@ -55,6 +55,7 @@ def answer(observed: Observed | None, engine: str = "running curl") -> bytes:
         "record": record,
         "files": sums,
         "executable": runnable,
+        "standing": "full -",
         "containers": "\n".join(map(inspected, observed.containers)),
         "images": json.dumps(images),
         "end": "",
@@ -94,6 +95,32 @@ def test_observing_a_well_workload_plans_nothing_and_sends_nothing(target_of, dr
     observed = driver_on(host).observe(target)
     assert not planner.plan(target, observed, NOTHING)
     assert host.sent == []
+
+
+def test_a_workload_whose_data_has_captures_never_starts_on_an_empty_path(driver_on, target_of):
+    empty = answer(None).replace(b"full -", b"absent -")
+    inputs = Inputs(address="127.0.0.1", port=2222, captured={"start": 5.0})
+    target = target_of(inputs=inputs)
+    driver = driver_on(FakeHost([empty]))
+    plan = planner.plan(target, driver.observe(target), NOTHING)
+    assert not plan.changes
+    (blocker,) = plan.blockers
+    assert blocker.why == (
+        "/srv/start is absent, and there are captures of it: it never starts on that"
+    )
+    assert blocker.hint.startswith("lab restore host=web1 data=start; ")
+    one_that_restores = inputs.model_copy(update={"restoring": frozenset({"start"})})
+    assert driver.observe(target_of(inputs=one_that_restores)) is None
+
+
+def test_a_first_deployment_leaves_marks_beside_the_data(driver_on, target_of):
+    target = target_of()
+    empty = answer(None).replace(b"full -", b"absent -")
+    host = FakeHost([empty, answer(planner.desired(target))])
+    driver_on(host).apply(target, Change(Action.CREATE, "workload start"))
+    script = next(script for script, _ in host.sent if "record.json" in script)
+    assert '"standing": "fresh"' in script
+    assert script.index('"standing": "fresh"') < script.index(" up -d")
 
 
 def test_nothing_there_is_none(target_of, driver_on):

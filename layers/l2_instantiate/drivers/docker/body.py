@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lab.model.mark import TEMPLATE
+from lab.model.mark import LAB, TEMPLATE
 from layers.l2_instantiate.drivers.docker.containers import PORT, SSH
 from layers.l2_instantiate.ports import LOOPBACK, Forward
 from layers.l2_instantiate.spec import Machine
@@ -55,8 +55,27 @@ def creation(
             "Mounts": _mounts(spec.machine, extra_disks(spec), volumes, labels),
             "PortBindings": _bindings(forwards),
             "ExtraHosts": ["host.docker.internal:host-gateway"],
+            **({"NetworkMode": network_of(labels)} if spec.isolated else {}),
             "RestartPolicy": {"Name": "unless-stopped"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}},
+        },
+    }
+
+
+def network_of(labels: Mapping[str, str]) -> str:
+    """The network of a lab's isolated machines."""
+    return f"strata-{labels[LAB]}-isolated"
+
+
+def network(labels: Mapping[str, str]) -> dict[str, Any]:
+    """The engine's words for it: nothing is translated on its way out, nobody sees another."""
+    return {
+        "Name": network_of(labels),
+        "Driver": "bridge",
+        "Labels": {LAB: labels[LAB]},
+        "Options": {
+            "com.docker.network.bridge.enable_ip_masquerade": "false",
+            "com.docker.network.bridge.enable_icc": "false",
         },
     }
 

@@ -60,6 +60,8 @@ def make_container(target: Machine, place: Place) -> Found:
     names = {name: place.volume(name) for name in target.spec.machine.disks}
     words = body.creation(target, record.port, place.labels, names, place.engine.about())
     doing = f"make the container of {place.host}"
+    if target.spec.isolated:
+        _make_network(place)
     try:
         place.engine.post("/containers/create", {"name": place.name}, words, doing=doing)
     except Refused as refused:
@@ -70,6 +72,21 @@ def make_container(target: Machine, place: Place) -> Found:
     found = require(place)
     inject(target, place, found)
     return found
+
+
+def _make_network(place: Place) -> None:
+    words = body.network(place.labels)
+    doing = f"make the network of {place.host}"
+    if place.engine.get(f"/networks/{words['Name']}", doing=doing) is None:
+        place.engine.post("/networks/create", body=words, doing=doing)
+
+
+def remove_network(place: Place) -> None:
+    """The lab's isolated network, once its last machine has gone."""
+    name, doing = body.network_of(place.labels), f"remove the network of {place.host}"
+    found = place.engine.get(f"/networks/{name}", doing=doing)
+    if found is not None and not found.get("Containers"):
+        place.engine.delete(f"/networks/{name}", doing=doing)
 
 
 def inject(target: Machine, place: Place, found: Found) -> None:

@@ -92,6 +92,8 @@ class DockerDriver:
             power.stop(found_before, at_once=not durable)
         if change.action is Action.DELETE:
             building.remove_machine(place)
+            if target.spec.isolated:
+                building.remove_network(place)
             return
         if change.action is Action.REPLACE:
             building.remove_container(place)

@@ -1,0 +1,90 @@
+"""The files of a twin: the lab's own, but for its name, and one host in an isolated sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.errors import LabError
+
+PROVIDER = "drill-sandbox"
+_STR = "tag:yaml.org,2002:str"
+_LEFT_OUT = (".git", ".venv", ".test-cache", "__pycache__", "node_modules", ".mypy_cache")
+_ELSEWHERE = frozenset({"provider", "address", "after", "protect", "existing"})
+
+
+def name_of(lab: str, host: str) -> str:
+    """The twin's lab: the same for the same host, so that what a killed drill left is found."""
+    return f"drill-{hashlib.sha256(f'{lab}/{host}'.encode()).hexdigest()[:10]}"
+
+
+def stage(root: Path, folder: Path, lab: str, host: str, engine: str) -> None:
+    """Write them. ``engine`` is the address of the Docker engine; ``""``: the usual one.
+
+    Raises LabError where the host's entry cannot be found, or nothing can be written.
+    """
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        ignored = shutil.ignore_patterns(*_LEFT_OUT)
+        shutil.copytree(root, folder, symlinks=True, ignore=ignored)
+        _rename(folder / "lab.yaml", lab, engine)
+        for path in sorted((folder / "inventory").glob("*.y*ml")):
+            if _move(path, host):
+                return
+    except (OSError, yaml.YAMLError) as error:
+        raise LabError(f"Unable to make the files of a twin of {host}: {error}.") from error
+    raise LabError(f"Unable to make the files of a twin of {host}: no inventory file names it.")
+
+
+def _rename(path: Path, lab: str, engine: str) -> None:
+    tree = yaml.compose(path.read_text(encoding="utf-8"))
+    _put(tree, "name", _text(lab))
+    words = {"kind": "docker", "isolated": "true", **({"host": engine} if engine else {})}
+    sandbox = yaml.MappingNode("tag:yaml.org,2002:map", [])
+    for key, value in words.items():
+        _put(sandbox, key, _flag(value) if key == "isolated" else _text(value))
+    _put(_get(tree, "providers"), PROVIDER, sandbox)
+    path.write_text(yaml.serialize(tree), encoding="utf-8")
+
+
+def _move(path: Path, host: str) -> bool:
+    """Let the host's entry stand in the sandbox, where that file has it."""
+    tree = yaml.compose(path.read_text(encoding="utf-8"))
+    hosts = _get(tree, "hosts") if tree is not None else None
+    entry = _get(hosts, host) if hosts is not None else None
+    if entry is None:
+        return False
+    entry.value = [(k, v) for k, v in entry.value if k.value not in _ELSEWHERE]
+    _put(entry, "provider", _text(PROVIDER))
+    machine = _get(entry, "machine")
+    if machine is None:
+        machine = yaml.MappingNode("tag:yaml.org,2002:map", [])
+        _put(entry, "machine", machine)
+    _put(machine, "ports", yaml.ScalarNode("!reset", ""))
+    path.write_text(yaml.serialize(tree), encoding="utf-8")
+    return True
+
+
+def _get(tree: Any, key: str) -> Any:
+    return next((v for k, v in tree.value if k.value == key), None)
+
+
+def _put(tree: Any, key: str, value: Any) -> None:
+    tree.value = [(k, v) for k, v in tree.value if k.value != key]
+    tree.value.append((_text(key), value))
+
+
+def _text(value: str) -> Any:
+    return yaml.ScalarNode(_STR, value)
+
+
+def _flag(value: str) -> Any:
+    return yaml.ScalarNode("tag:yaml.org,2002:bool", value)
+
+
+__all__ = ["PROVIDER", "name_of", "stage"]
