@@ -29,16 +29,17 @@ class Approval:
     confirmed: frozenset[str] = field(default_factory=frozenset)
     only: Mapping[Key, Plan] | None = None
 
-    def check(self, host: Host, key: Key, plan: Plan) -> None:
+    def check(self, host: Host, key: Key, plan: Plan, *, shared: bool = False) -> None:
         """Raise Protected, Destructive or Stale where this plan was not allowed.
 
         ``key`` names the approved plan: of another host where several share one thing, made once.
+        ``shared``: some other host's turn may have made it already.
         """
         for change in plan.changes:
             if change.destroys:
                 self._check_loss(host, change)
         if self.only is not None:
-            self._check_same(host, key, plan)
+            self._check_same(host, key, plan, shared=shared)
 
     def permits(self, layer: str, change: Change) -> bool:
         """Whether a shared thing that nobody uses may be pruned: not if the plan left it out."""
@@ -66,17 +67,16 @@ class Approval:
                 hint=f"add --confirm {host.name}",
             )
 
-    def _check_same(self, host: Host, key: Key, plan: Plan) -> None:
+    def _check_same(self, host: Host, key: Key, plan: Plan, *, shared: bool) -> None:
         approved = (self.only or {}).get(key, Plan())
         if approved.open:
             return
-        by_another = key[0] != host.name  # and so it may be done already
         more = [
             c for c in plan.changes if not any(_covers(a, c, approved) for a in approved.changes)
         ]
         done = {c.identity for c in plan.changes}
         gone = [c for c in approved.changes if c.identity not in done]
-        if approved.predicted or by_another:
+        if approved.predicted or shared:
             gone = []
         if more or gone:
             some = (more or gone)[0]

@@ -66,6 +66,14 @@ class Run(Protocol):
         """Which host's plan counts for a shared thing."""
         ...
 
+    def made(self, key: str | None) -> None:
+        """A host's turn at a shared thing has changed it."""
+        ...
+
+    def was_made(self, key: str | None) -> bool:
+        """Whether a host of this run has made a shared thing."""
+        ...
+
     def given(self, host: str) -> Mapping[str, object]:
         """What layers may need to know of a host that no layer below hands up."""
         ...

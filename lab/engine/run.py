@@ -239,6 +239,7 @@ class _Run:
         self._turns: dict[str, threading.Lock] = {}
         self._makers: dict[str, dict[str, str]] = {}
         self._shared: dict[tuple[str, int], str | None] = {}
+        self._made: set[str | None] = set()
         self._applied = engine.journal.applied() if recording else {}
         self._owned: dict[tuple[str, str], list[Owned]] = {}
         self._captured: dict[str, dict[str, float]] | None = None
@@ -314,6 +315,16 @@ class _Run:
             return nullcontext()
         with self._lock:
             return self._turns.setdefault(key, threading.Lock())
+
+    def made(self, key: str | None) -> None:
+        """A host's turn at a shared thing has changed it."""
+        if key is not None:
+            with self._lock:
+                self._made.add(key)
+
+    def was_made(self, key: str | None) -> bool:
+        """Whether another host of this run has made it: then the one that was to is not asked."""
+        return key in self._made
 
     def maker(self, layer: Layer, host: Host, key: str | None) -> str:
         """Which host's plan counts for a shared thing: the first that is declared."""

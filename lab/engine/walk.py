@@ -271,6 +271,7 @@ class Walk:
             self._claim(layer, item, keep=bool(plan.changes) or observed is not None)
             if plan.changes:
                 self._apply(layer, item, target, seen)
+                self.run.made(layer.shared(target))
                 observed = self._again(layer, item, target)
                 seen.outcome = Outcome.CHANGED
         self._settle(layer, item, observed)
@@ -287,9 +288,11 @@ class Walk:
         )
 
     def _approve(self, layer: Layer, item: Item, target: AnyTarget, plan: Plan, seen: Seen) -> None:
-        maker = self.run.maker(layer, self.host, layer.shared(target))
+        key = layer.shared(target)
+        maker = self.run.maker(layer, self.host, key)
+        made = maker != self.host.name or self.run.was_made(key)
         seen.refused = True
-        self.run.approval.check(self.host, (maker, layer.name, item.part.name), plan)
+        self.run.approval.check(self.host, (maker, layer.name, item.part.name), plan, shared=made)
         seen.refused = False
 
     def _apply(self, layer: Layer, item: Item, target: AnyTarget, seen: Seen) -> None:

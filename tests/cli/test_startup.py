@@ -41,7 +41,9 @@ def test_every_command_has_its_line_and_examples(name):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_every_example_parses(name):
+def test_every_example_parses(name, tmp_path, monkeypatch):
+    (tmp_path / "key.txt").touch()
+    monkeypatch.chdir(tmp_path)
     made = command(name)
     files = {"-C", "~/lab", "--plan", "today.plan", "--out"}
     examples = made.help.partition("Examples:\n")[2].splitlines()

@@ -44,8 +44,8 @@ done
 # verified FILE NAME [TIME…]: would systemd take it as that unit's file, or as that drop-in?
 # keep THING PATH, restore PATH: what was there before us. fstab WHERE LINE [COLUMN of WHERE].
 # intend STEP THING PATH: for all steps in one go, as each flush of the ledger takes its time;
-# `unreached STEP` takes back what later steps would have made. `$ours` is what was ours at the
-# start; what a step owned since is looked up in the ledger.
+# `unreached STEP` takes back what later steps would have made, and what that one did not get to.
+# `$ours` is what was ours at the start; what a step owned since is looked up in the ledger.
 _APPLY = """reread() {
   ours=$nl$([ ! -s $lib/owned ] || awk -F '\\t' '$1 == "+" { l[$2] = 1 } $1 == "-" { delete l[$2] }
     END { for (t in l) print t }' $lib/owned)$nl
@@ -64,11 +64,15 @@ disown() { record - "$1" ''; }
 intend() {
   case $ours in *"$nl$2$nl"*) return 0 ;; esac
   if [ -n "$3" ] && { [ -e "$3" ] || [ -L "$3" ]; }; then return 0; fi
-  record + "$2" made || exit 1; ours=$ours$2$nl; intended=$intended$1:$2$nl
+  record + "$2" made || exit 1; ours=$ours$2$nl; intended=$intended$1:${3:+at}:$2$nl
 }
 unreached() {
-  while IFS=: read -r step thing; do
-    [ "${step:-0}" -le "$1" ] || record - "$thing" ''
+  while IFS=: read -r step at thing; do
+    d=${thing#* }
+    if [ "${step:--1}" -gt "$1" ]; then record - "$thing" ''
+    elif [ "$step" = "$1" ] && [ "$at" ] && ! [ -e "$d" ] && ! [ -L "$d" ]; then
+      record - "$thing" ''
+    fi
   done <<EOT
 $intended
 EOT

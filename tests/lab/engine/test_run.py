@@ -172,6 +172,23 @@ def test_a_shared_thing_is_made_once_and_counted_once(make_engine, make_host, wo
     assert [len(p.plan.changes) for p in planned.parts] == [1, 0, 0]
 
 
+def test_an_approved_plan_holds_whichever_host_makes_the_shared_thing(
+    make_engine, make_host, world, layers, monkeypatch
+):
+    pooled = type(layers[0].drivers["toy"](None))
+
+    def made_for_all(self, target, change):
+        world.things.update({("l1_ground", host, ""): target.spec.value for host in "ab"})
+
+    monkeypatch.setattr(pooled, "apply", made_for_all)
+    hosts = make_host("a", shared="t", after=("b",)), make_host("b", shared="t")
+    engine = make_engine(*hosts)
+    approved = plans(engine.plan(hosts, ALL))
+    assert [key[0] for key, p in approved.items() if key[1] == "l1_ground" and p.changes] == ["a"]
+    done = engine.converge(hosts, ALL, Approval(only=approved))
+    assert done.exit_code is ExitCode.OK, [p.failure for p in done.parts]
+
+
 def test_unused_shared_things_are_planned_and_pruned(make_engine, make_host, world):
     world.things["pool"] = ["t", "old"]
     host = make_host(shared="t")

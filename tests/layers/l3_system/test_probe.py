@@ -382,6 +382,13 @@ def test_what_a_failure_keeps_from_being_made_is_not_ours(ledger):
     )  # fmt: skip
 
 
+def test_a_file_that_its_own_step_failed_to_make_is_not_ours(ledger, tmp_path):
+    there, not_there = tmp_path / "a:b", tmp_path / "c"
+    failing = made(f"file {there}", there, f"touch {there}; false")
+    assert ledger(failing) == (1, {f"file {there}": "made"})
+    assert ledger(made(f"file {not_there}", not_there, "false")) == (1, {})
+
+
 def test_what_was_ours_stays_as_it_was_recorded(ledger):
     before = "+\tx 1\tfound 0644\n+\tx 2\tmade\n-\tx 2\t\n"
     steps = made("x 1", does="own 'x 1' made"), made("x 2")
