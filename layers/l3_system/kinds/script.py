@@ -149,11 +149,13 @@ fstab() {
 
 # Only things that are still ours stay: one line each, however often they were written. What awk
 # says goes through printf, as not every awk tells of a full disk.
-_COMPACT = """if [ -s $lib/owned ]; then
-  rest=$(awk -F '\\t' '{ if (!($2 in last)) order[++n] = $2; last[$2] = $0 }
-    END { for (i = 1; i <= n; i++) if (last[order[i]] ~ /^\\+/) print last[order[i]] }' \
-    $lib/owned) && printf '%s\\n' "$rest" >$lib/owned.new && mv -f $lib/owned.new $lib/owned || :
-fi
+_COMPACT = """compact() {
+  if [ -s $lib/owned ]; then
+    rest=$(awk -F '\\t' '{ if (!($2 in last)) order[++n] = $2; last[$2] = $0 }
+      END { for (i = 1; i <= n; i++) if (last[order[i]] ~ /^\\+/) print last[order[i]] }' \
+      $lib/owned) && printf '%s\\n' "$rest" >$lib/owned.new && mv -f $lib/owned.new $lib/owned || :
+  fi
+}
 """
 
 
@@ -166,7 +168,7 @@ def probing(nonce: str, fragments: Sequence[str]) -> str:
 
 def applying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:
     """One script of all steps and what it reads; it stops at the first that fails."""
-    pieces = [f"nonce={nonce}\n{_COMMON}{_APPLY}reread; intended=$nl\n"]
+    pieces = [f"nonce={nonce}\n{_COMMON}{_APPLY}{_COMPACT}reread; intended=$nl\n"]
     made = [(i, thing, path) for i, step in enumerate(steps) for thing, path in step.makes]
     pieces += [f"intend {i} {shlex.quote(t)} {shlex.quote(p)}\n" for i, t, p in made]
     if made:
@@ -175,11 +177,12 @@ def applying(nonce: str, steps: Sequence[Step]) -> tuple[str, bytes]:
         # not in a condition: there the shell would ignore -e
         pieces.append(
             f"( set -e\n{step.script}\n) >&2\n"
-            f"r=$?; [ $r = 0 ] || {{ unreached {index}; exit $r; }}; mark done {index}\n"
+            f"r=$?; [ $r = 0 ] || {{ {{ unreached {index}; compact; }} 2>/dev/null; exit $r; }}\n"
+            f"mark done {index}\n"
         )
         if "disown" in step.script and index + 1 < len(steps):
             pieces.append("reread\n")
-    pieces.append(_COMPACT)
+    pieces.append("compact\n")
     return "".join(pieces), b"".join(step.stdin for step in steps)
 
 
