@@ -56,3 +56,24 @@ def test_another_distribution_gets_the_names(checkout, tmp_path):
     assert "Nothing was changed" in done.stderr
     assert "the-package" in done.stderr
     assert "apt-get" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("engine", "slow", "expected"), [(0, 0, 0), (5, 5, 0), (1, 0, 1), (0, 1, 1)]
+)
+def test_the_slow_tests_exit_as_the_worse_of_both_halves(checkout, engine, slow, expected):
+    """Nobody left to kill when the recipe ends is no failure."""
+    programs = checkout / ".venv/bin"
+    programs.mkdir(parents=True)
+    pytest_there = programs / "pytest"
+    pytest_there.write_text(f'#!/bin/sh\n[ "$2" = engine ] && exit {engine}\nexit {slow}\n')
+    pytest_there.chmod(0o755)
+    just = shutil.which("just")
+    assert just is not None
+    done = subprocess.run(
+        [just, "--justfile", str(checkout / "justfile"), "test-slow"],
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == expected
