@@ -8,26 +8,21 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from lab import folders
 from lab.layer import Workspace
-
-
-def _folder(variable: str, fallback: Path) -> Path:
-    value = os.environ.get(variable, "")
-    return Path(value) if value.startswith("/") else fallback
 
 
 def workspace_of(name: str, root: Path) -> Workspace:
     """The lab's folders. Creates nothing."""
-    home = Path.home()
     user = os.getuid()
     run = Path(f"/run/user/{user}")
     fallback = run if os.access(run, os.W_OK) else Path(tempfile.gettempdir(), f"strata-{user}")
     return Workspace(
         lab=name,
         root=root,
-        state=_folder("XDG_STATE_HOME", home / ".local/state") / "strata" / name,
-        cache=_folder("XDG_CACHE_HOME", home / ".cache") / "strata",
-        runtime=_folder("XDG_RUNTIME_DIR", fallback) / "strata" / name,
+        state=folders.state() / "strata" / name,
+        cache=folders.cache() / "strata",
+        runtime=folders.folder("XDG_RUNTIME_DIR", fallback) / "strata" / name,
     )
 
 

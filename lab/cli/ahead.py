@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lab import folders
 from lab.cli.names import root_of
 from lab.clients import shell_ahead
 from lab.clients.shell_ahead import Opening
@@ -49,10 +50,8 @@ def begun(root: str | None, words: str) -> Iterator[None]:
 
 
 def _place(lab: Path, words: str) -> Path:
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    cache = Path(given) if given.startswith("/") else Path.home() / ".cache"
     name = hashlib.sha256(f"{lab.resolve()}\0{words}".encode()).hexdigest()[:24]
-    return cache / "strata" / "ahead" / f"{name}.json"
+    return folders.cache() / "strata" / "ahead" / f"{name}.json"
 
 
 def _stamp(lab: Path) -> str | None:
@@ -72,8 +71,8 @@ def _stamp(lab: Path) -> str | None:
 def _files(lab: Path) -> Iterator[Path]:
     yield lab / "lab.yaml"
     for folder in _FOLDERS:
-        for place, folders, names in os.walk(lab / folder):
-            folders.sort()
+        for place, below, names in os.walk(lab / folder):
+            below.sort()
             for name in sorted(names):
                 yield Path(place, name)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lab import folders
 from lab.cli.options import Settings
 from lab.cli.session import Session, opened
 from lab.cli.terminal import Screen
@@ -108,8 +109,7 @@ def unit_folder(*, system: bool) -> Path:
     """Where units are written."""
     if system:
         return Path("/etc/systemd/system")
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(base) / "systemd" / "user"
+    return folders.config() / "systemd" / "user"
 
 
 def exec_word(text: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
+from lab import folders
 from lab.cli import names
 from lab.cli.options import Settings
 from lab.cli.progress import write_json
@@ -193,8 +194,7 @@ def thread_ended(args: threading.ExceptHookArgs) -> None:
 
 def write_log(text: str) -> Path:
     """Keep a traceback below the state folder, secrets masked, for the owner only; say where."""
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    folder = Path(base) / "strata" / "bugs"
+    folder = folders.state() / "strata" / "bugs"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     path = folder / f"{stamp}-{os.getpid()}.log"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from lab import folders
 
 LIMIT = 4 * 1024 * 1024
 """Bytes; a larger file is not read while somebody waits for a TAB."""
@@ -107,8 +108,7 @@ def runs(start: str | None, limit: int = 50) -> list[str]:
     """``last``, and the newest runs of this machine's journal, as ``lab history`` prints them."""
     root = root_of(start)
     lab = _read(root / "lab.yaml").get("name") if root else None
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
-    path = Path(base) / "strata" / str(lab) / "journal.db"
+    path = folders.state() / "strata" / str(lab) / "journal.db"
     if not lab or not path.is_file():
         return []
     sqlite3 = importlib.import_module("sqlite3")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -47,7 +47,26 @@ class Scope:
         return "".join(f" {p}" for p in parts)
 
 
-class Selector(click.ParamType[str]):
+class Offering(click.ParamType[str]):
+    """A word that a shell can complete out of the lab's files or journal."""
+
+    def offered(self, root: str | None, ctx: click.Context, incomplete: str) -> Iterable[str]:
+        """What it may be; what does not begin as typed is left out afterwards."""
+        raise NotImplementedError
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  (click's signature)
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """Those of the offered words that begin as typed."""
+        root = ctx.find_root().ensure_object(Settings).root
+        words = self.offered(root, ctx, incomplete)
+        return [CompletionItem(w) for w in words if w.startswith(incomplete)]
+
+
+class Selector(Offering):
     """A positional word: a layer (``l3``) or a selector (``host=web1,persona=web``)."""
 
     name = "selector"
@@ -76,113 +95,72 @@ class Selector(click.ParamType[str]):
                 self.fail(f"{key}= needs a value", param, ctx)
         return word
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002  (click's signature)
-        incomplete: str,
-    ) -> list[CompletionItem[str]]:
+    def offered(self, root: str | None, ctx: click.Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002
         """Layers, selector keys, and after a key the names that the lab's files declare."""
-        root = ctx.find_root().ensure_object(Settings).root
-        return [CompletionItem(w) for w in names.completions(incomplete, root)]
+        return names.completions(incomplete, root)
 
 
-class HostName(click.ParamType[str]):
+class HostName(Offering):
     """A host of the inventory."""
 
     name = "host"
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002  (click's signature)
-        incomplete: str,
-    ) -> list[CompletionItem[str]]:
+    def offered(self, root: str | None, ctx: click.Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002
         """The hosts that the lab's files declare."""
-        known = names.declared(ctx.find_root().ensure_object(Settings).root)["host"]
-        return [CompletionItem(n) for n in known if n.startswith(incomplete)]
+        return names.declared(root)["host"]
 
 
-class RunName(click.ParamType[str]):
+class RunName(Offering):
     """A run of the journal: its id, the beginning of it, ``last``, ``last~1``."""
 
     name = "run"
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002  (click's signature)
-        incomplete: str,
-    ) -> list[CompletionItem[str]]:
+    def offered(self, root: str | None, ctx: click.Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002
         """The newest runs, as ``lab history`` prints them."""
-        root = ctx.find_root().ensure_object(Settings).root
-        return [CompletionItem(n) for n in names.runs(root) if n.startswith(incomplete)]
+        return names.runs(root)
 
 
 class HostOrRun(HostName):
     """A host of the inventory, or a run of the journal."""
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem[str]]:
+    def offered(self, root: str | None, ctx: click.Context, incomplete: str) -> Iterable[str]:
         """Hosts, and ``last``; other runs where none of them fits."""
-        found = super().shell_complete(ctx, param, incomplete)
-        if not found or "last".startswith(incomplete):
-            found += RunName().shell_complete(ctx, param, incomplete)
-        return found
+        hosts = super().offered(root, ctx, incomplete)
+        fits = any(h.startswith(incomplete) for h in hosts)
+        return hosts if fits and not "last".startswith(incomplete) else [*hosts, *names.runs(root)]
 
 
-class Topic(click.ParamType[str]):
+class Topic(Offering):
     """What is to be explained."""
 
     name = "topic"
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002  (click's signature)
-        incomplete: str,
-    ) -> list[CompletionItem[str]]:
+    def offered(self, root: str | None, ctx: click.Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002
         """Layers, and ``host=`` with the hosts that the lab's files declare."""
-        root = ctx.find_root().ensure_object(Settings).root
         if incomplete.startswith("host="):
-            return [CompletionItem(w) for w in names.completions(incomplete, root)]
-        words = [*names.layers(), "exit-codes", "host="]
-        return [CompletionItem(w) for w in words if w.startswith(incomplete)]
+            return names.completions(incomplete, root)
+        return [*names.layers(), "exit-codes", "host="]
 
 
-class ValuePath(click.ParamType[str]):
+class ValuePath(Offering):
     """A value of the host that was named before it."""
 
     name = "path"
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002  (click's signature)
-        incomplete: str,
-    ) -> list[CompletionItem[str]]:
+    def offered(self, root: str | None, ctx: click.Context, incomplete: str) -> Iterable[str]:
         """Its paths, a level at a time."""
         host = str(ctx.params.get("topic") or "").removeprefix("host=")
-        known = names.paths(ctx.find_root().ensure_object(Settings).root, host)
-        depth = incomplete.count(".")
-        return [CompletionItem(n) for n, at in known if at <= depth and n.startswith(incomplete)]
+        return [n for n, at in names.paths(root, host) if at <= incomplete.count(".")]
 
 
-class SecretWord(click.ParamType[str]):
+class SecretWord(Offering):
     """A secret's name."""
 
     name = "secret"
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002  (click's signature)
-        incomplete: str,
-    ) -> list[CompletionItem[str]]:
+    def offered(self, root: str | None, ctx: click.Context, incomplete: str) -> Iterable[str]:  # noqa: ARG002
         """The secrets that are there."""
-        known = names.secrets(ctx.find_root().ensure_object(Settings).root)
-        return [CompletionItem(n) for n in known if n.startswith(incomplete)]
+        return names.secrets(root)
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:

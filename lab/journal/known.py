@@ -37,8 +37,8 @@ class KnownHosts(JournalFile):
 
     def keep_score(self, host: str, score: int, things: int) -> None:
         """Record what looking at a whole host came to."""
-        self._write(_SURVEY, ())
-        self._write("INSERT INTO survey VALUES (?,?,?,?)", (host, time.time(), score, things))
+        row = (host, time.time(), score, things)
+        self._write_all((_SURVEY, ()), ("INSERT INTO survey VALUES (?,?,?,?)", row))
 
     def scores(self) -> dict[str, Score]:
         """The last one of every host that was ever looked at."""
@@ -49,8 +49,8 @@ class KnownHosts(JournalFile):
 
     def keep_capture(self, record: CaptureRecord) -> None:
         """Record a capture, or what has become known of it since."""
-        self._write(_RECOVERY[0], ())
-        self._write("INSERT OR REPLACE INTO capture VALUES (?,?,?,?,?,?,?,?,?)", astuple(record))
+        sql = "INSERT OR REPLACE INTO capture VALUES (?,?,?,?,?,?,?,?,?)"
+        self._write_all((_RECOVERY[0], ()), (sql, astuple(record)))
 
     def forget_capture(self, host: str, snapshot: str) -> None:
         """The repository no longer holds it."""
@@ -65,8 +65,8 @@ class KnownHosts(JournalFile):
 
     def keep_drill(self, record: DrillRecord) -> None:
         """Record how a drill ended."""
-        self._write(_RECOVERY[1], ())
-        self._write("INSERT INTO drill VALUES (?,?,?,?,?,?,?)", astuple(record))
+        sql = "INSERT INTO drill VALUES (?,?,?,?,?,?,?)"
+        self._write_all((_RECOVERY[1], ()), (sql, astuple(record)))
 
     def drills(self) -> list[DrillRecord]:
         """All of them, the newest first."""

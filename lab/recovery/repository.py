@@ -7,15 +7,14 @@ manifest. Only what has a manifest is a capture. Everything of ours is tagged ``
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from uuid import uuid4
 
+from lab import folders
 from lab.clients.restic import Access, Label, Restic, Snapshot
 from lab.errors import ConfigError, DriverError, Problem
 from lab.layer import Workspace
@@ -228,9 +227,7 @@ def _placed(url: str, lab: str) -> str:
     """A relative path lies where things are kept that must outlive the lab's checkout and state."""
     if ":" in url.partition("/")[0] or url.startswith("/"):
         return url
-    home = os.environ.get("XDG_DATA_HOME", "")
-    base = Path(home) if home.startswith("/") else Path.home() / ".local/share"
-    return str(base / "strata" / lab / url)
+    return str(folders.data() / "strata" / lab / url)
 
 
 def _capture(last: Snapshot, parts: list[str]) -> Capture:

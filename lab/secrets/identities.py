@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab import folders
 from lab.clients import process
 from lab.errors import LabError
 from lab.secrets import age
@@ -18,19 +19,14 @@ from lab.secrets.sops.metadata import Metadata
 _MAX_KEYS = 64 * 1024
 
 
-def _config() -> Path:
-    value = os.environ.get("XDG_CONFIG_HOME", "")
-    return Path(value) if value.startswith("/") else Path.home() / ".config"
-
-
 def standard_file() -> Path:
     """Where upstream keeps a person's keys: a new one goes there, so that ``sops`` finds it."""
-    return _config() / "sops" / "age" / "keys.txt"
+    return folders.config() / "sops" / "age" / "keys.txt"
 
 
 def own_file(lab: str) -> Path:
     """A file of keys for one lab alone."""
-    return _config() / "strata" / lab / "keys.txt"
+    return folders.config() / "strata" / lab / "keys.txt"
 
 
 class Keyring:
