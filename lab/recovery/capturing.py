@@ -17,7 +17,7 @@ from lab.errors import DriverError, PlanError, TransportError
 from lab.masking import mask
 from lab.model.dataset import DataSet
 from lab.model.units import show_size
-from lab.recovery import onhost
+from lab.recovery import onhost, pushing
 from lab.recovery.manifest import DUMP, FILES, Manifest, Stream, Taking, merkle_root
 from lab.recovery.repository import Capture, Repository, new_id
 from lab.recovery.tarstream import BrokenStream
@@ -102,7 +102,9 @@ def take(
         manifest = work.dump(manifest)
         faults.point("capture.after_dump")
     if one.paths:
-        manifest = work.files(manifest, expected or look.size)
+        by_push = pushing.by_push(repository, one, look, subject.endpoint)
+        read = work.pushed if by_push else work.files
+        manifest = read(manifest, expected or look.size)
         faults.point("capture.after_files")
     dumped, every = manifest.stream(DUMP), before()
     last = next((c for c in every if not c.flagged), None)
@@ -203,6 +205,24 @@ class _Work:
                 f" {broken}.",
                 hint="the same command again",
             ) from broken
+        return self._read(manifest, stream, taking, stderr, began)
+
+    def pushed(self, manifest: Manifest, expected: int) -> Manifest:
+        """Let the host bring the paths."""
+        began = time.time()
+        script = onhost.files(self._one)
+        came = pushing.push(self._repository, self._shell, manifest, script, self._told, expected)
+        return self._read(manifest, came.stream, came.taking, came.stderr, began)
+
+    def _read(
+        self,
+        manifest: Manifest,
+        stream: Stream,
+        taking: Taking,
+        stderr: list[str],
+        began: float | None,
+    ) -> Manifest:
+        """What is known of the paths now."""
         went = onhost.went(stderr)
         self._judge(went)
         held = self._one.quiesced and not self._one.dump

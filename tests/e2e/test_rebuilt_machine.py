@@ -148,7 +148,7 @@ def heard_by_the_twin(web, drill):
             known.write_text(f"twin {said['host_key']}\n")
             options = ("HostKeyAlias=twin", "StrictHostKeyChecking=yes", "BatchMode=yes",
                        f"UserKnownHostsFile={known}", "IdentitiesOnly=yes")  # fmt: skip
-            (key,) = record.parents[2].rglob("login_key")
+            key = str(record.parents[2] / "keys/lab")
             words = ["ssh", "-F", "none", "-i", key, "-p", str(said["port"])]
             words += [w for o in options for w in ("-o", o)] + [f"{said['user']}@127.0.0.1"]
             ask = (
