@@ -183,6 +183,7 @@ def main() -> int:
         names = ("STATE_HOME", "CACHE_HOME", "DATA_HOME", "CONFIG_HOME", "RUNTIME_DIR")
         env = {**os.environ, **{f"XDG_{n}": str(base / n.lower()) for n in names}}
         env |= {"PYTHONPATH": str(ROOT), "HOME": str(base)}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed lab does not compile itself anew
         if asked.vm:
             return 0 if rebuild(base, env) else 1
         data = base / "data"

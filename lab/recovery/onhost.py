@@ -22,7 +22,7 @@ _TAR = (
     "tar -C / --format=posix --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"
     " --numeric-owner --sort=name --acls --xattrs --xattrs-include='user.*'"
     " --xattrs-include=security.capability --anchored --wildcards --no-wildcards-match-slash"
-    " --warning=no-file-ignored -b 256"
+    " --warning=no-file-ignored -b 512"
 )
 # Runs `after` where nobody else did: the session ended, or nothing has moved for too long.
 _GUARD = (
