@@ -48,7 +48,7 @@ TABLE = {
     "drill": ("lab.cli.recovery:drill", "Prove that hosts come back from their captures."),
     "schedule": (
         "lab.cli.captures:schedule",
-        "Capture and verify by systemd timers, as the personas say.",
+        "Capture, verify and drill by systemd timers, as the personas say.",
     ),
     "secrets": ("lab.cli.secrets:secrets", "Keep passwords and keys encrypted in git."),
     "doctor": ("lab.cli.checks:doctor", "Check this machine, and say what mends it."),
