@@ -30,7 +30,6 @@ from layers.l2_instantiate.network import pick_port
 from layers.l2_instantiate.spec import Inputs
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
-MARK = "kept across every rebuild"
 
 
 class Real:
@@ -195,20 +194,6 @@ def test_more_processors_by_a_restart_in_order(real: Real) -> None:
     real.converge()
     assert real.run("nproc") == "1"
     real.declare(cpu=2)
-
-
-def test_a_new_template_keeps_the_data_disk_and_the_host_key(real: Real) -> None:
-    real.converge()
-    real.run(f"echo {MARK} | sudo dd of=/dev/disk/by-id/virtio-data conv=fsync status=none")
-    before = real.driver.observe(real.target())
-    real.run("sudo touch /var/of-the-old-root")
-    real.host.inputs = real.inputs.model_copy(update={"template_name": "debian-13-b"})
-    assert real.converge() == ["replace machine"]
-    after = real.driver.observe(real.target())
-    assert (after.host_key, after.port) == (before.host_key, before.port)
-    assert real.run("ls /var/of-the-old-root || echo new").endswith("new")
-    read = "sudo head -c 100 /dev/disk/by-id/virtio-data | tr -d '\\0'"
-    assert real.run(read) == MARK
 
 
 def test_destroyed_data_is_kept_until_it_is_asked_for_by_name(real: Real) -> None:
