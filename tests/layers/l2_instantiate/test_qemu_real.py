@@ -30,6 +30,7 @@ from layers.l2_instantiate.network import pick_port
 from layers.l2_instantiate.spec import Inputs
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
+MARK = "kept across every restart"
 
 
 class Real:
@@ -193,6 +194,8 @@ def test_more_processors_by_a_restart_in_order(real: Real) -> None:
     assert change.interrupts == "web1 restarts"
     real.converge()
     assert real.run("nproc") == "1"
+    read = "sudo head -c 100 /dev/disk/by-id/virtio-data | tr -d '\\0'"
+    assert real.run(read) == MARK
     real.declare(cpu=2)
 
 
