@@ -141,7 +141,6 @@ def test_created_although_the_lab_dies_three_times_on_the_way(real: Real) -> Non
     assert real.converge() == ["update boot"]
     assert real.run("hostname; sudo id -u").split() == ["web1", "0"]
     assert real.run("lsblk -bno SIZE /dev/disk/by-id/virtio-data") == str(1024**3)
-    real.run(f"echo {MARK} | sudo dd of=/dev/disk/by-id/virtio-data conv=fsync status=none")
 
 
 def test_observing_changes_nothing_and_takes_milliseconds(real: Real) -> None:
@@ -189,6 +188,7 @@ def test_killed_and_more_memory_and_a_larger_root_in_one_boot(real: Real) -> Non
 
 def test_more_processors_by_a_restart_in_order(real: Real) -> None:
     real.converge()
+    real.run(f"echo {MARK} | sudo dd of=/dev/disk/by-id/virtio-data conv=fsync status=none")
     real.declare(cpu=1)
     (change,) = real.plan().changes
     assert change.interrupts == "web1 restarts"
