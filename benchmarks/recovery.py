@@ -194,6 +194,9 @@ def main() -> int:
         for _ in range(asked.times):
             peers.append(plain(base, data, env))
             ours.append(lab.anew())
+            pair = f"{peers[-1][0]:.2f} s and {ours[-1][0]:.2f} s"
+            used = f"{peers[-1][1]:.2f} s and {ours[-1][1]:.2f} s of processor"
+            print(f"  plain restic and lab capture: {pair}, {used}", file=sys.stderr, flush=True)
         again = lab.capture()
     clock = [statistics.median(r[0] for r in runs) for runs in (peers, ours)]
     used = [statistics.median(r[1] for r in runs) for runs in (peers, ours)]

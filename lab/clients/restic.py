@@ -43,6 +43,7 @@ PROGRAM = "restic"
 INSTALL = "sudo tools/install-restic   (Debian 13 and newer: apt-get install restic)"
 
 _PIECE = 1 << 18
+_SMALL_INDEX = 16 << 20
 _LONG = 24 * 3600.0  # for what looks at a whole repository
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
@@ -271,7 +272,7 @@ class Restic:
             "RESTIC_REPOSITORY": self.access.url,
             "RESTIC_PROGRESS_FPS": "0.02",
             "TZ": "UTC",
-            "GOGC": os.environ.get("GOGC", "200"),  # half the collections for some 50 MiB
+            "GOGC": os.environ.get("GOGC") or self._collections(),
         }
         try:
             return subprocess.Popen(
@@ -285,6 +286,20 @@ class Restic:
             raise DriverError(
                 "Unable to use the capture repository: restic is not installed.", hint=INSTALL
             ) from error
+
+    def _collections(self) -> str:
+        """How rarely restic collects garbage: it costs, and what it keeps instead is memory.
+
+        What it must hold is its index; where that is known to be small (some 130 MiB then) rarer.
+        """
+        folder = self.access.folder
+        if folder is None:
+            return "200"
+        try:
+            size = sum(entry.stat().st_size for entry in os.scandir(folder / "index"))
+        except OSError:
+            size = 0
+        return "400" if size < _SMALL_INDEX else "200"
 
     def _argv(self, password: int) -> list[str]:
         cache = self.access.cache

@@ -18,6 +18,7 @@ from lab.engine import Approval, Engine
 from lab.engine.protocol import Options
 from lab.engine.proven import captured_at
 from lab.errors import (
+    DeadlineExceeded,
     Destructive,
     DriverError,
     Interrupted,
@@ -286,7 +287,12 @@ class _Work:
         key = f"replaced {host.name}"
         renew = not self._record.known.get(key)
         allowed = Approval(allow_destroy=True, confirmed=self._record.confirmed)
-        self._converged([host], part, Options(machine, renew=renew), allowed)
+        options = Options(machine, renew=renew)
+        report = self._engine.converge([host], options, allowed, _tell(part))
+        if report.exit_code is not ExitCode.OK and self._only_boots(host, report):
+            self._record.known[key] = "yes"
+            self._record.write()
+        _require(report, "converge")
         self._record.known[key] = "yes"
         self._workspace.resource(shells).close()  # sessions with the machine that was
         report = self._engine.plan([host], Options(machine))
@@ -298,6 +304,17 @@ class _Work:
                 hint=f"lab captures list host=_lab   (the old one is in the lab's own capture:"
                 f" {before[:40]}…)",
             )
+
+    def _only_boots(self, host: Host, report: RunReport) -> bool:
+        """Whether it was replaced, and only took too long to come up: then it is waited for."""
+        if all(
+            p.failure is None or p.failure.kind != DeadlineExceeded.__name__ for p in report.parts
+        ):
+            return False
+        machine = reach.machine_layer(self._engine.layers)
+        after = self._engine.plan([host], Options(machine))
+        left = [c.action for p in after.parts for c in p.plan.changes]
+        return bool(left) and set(left) == {Action.UPDATE}
 
     def _identity(self, part: Part, host: Host) -> None:
         if self._captures.listing().of(host.name, IDENTITY_SET.name, good=True):

@@ -2,14 +2,18 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from lab.errors import LabError, Locked
 from lab.journal import locked
 from lab.model.host import Host
-from lab.recovery.rebuilding import AFTER, BEFORE, EACH, Ask, ordered, steps_of
+from lab.model.outcome import Failure
+from lab.model.plan import Action, Change, Plan
+from lab.recovery.rebuilding import AFTER, BEFORE, EACH, Ask, _Work, ordered, steps_of
 from lab.recovery.stepping import Steps, read, unfinished
+from layers import LAYERS
 
 
 def host(name, *after):
@@ -79,3 +83,24 @@ def test_locks_that_the_caller_lends_are_not_asked_for_again(tmp_path):
         thread.start()
         thread.join()
     assert len(busy) == 1, "another thread is somebody else"
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "waits"),
+    [
+        ("DeadlineExceeded", [Action.UPDATE], True),
+        ("DeadlineExceeded", [], False),
+        ("DeadlineExceeded", [Action.REPLACE], False),
+        ("DeadlineExceeded", [Action.CREATE, Action.UPDATE], False),
+        ("DriverError", [Action.UPDATE], False),
+        ("", [Action.UPDATE], False),
+    ],
+)
+def test_a_machine_that_only_boots_too_long_is_waited_for_and_not_replaced_again(kind, left, waits):
+    failure = Failure(kind, "slow") if kind else None
+    plan = Plan(tuple(Change(action, "machine") for action in left))
+    failed = SimpleNamespace(parts=[SimpleNamespace(failure=failure, plan=Plan())])
+    after = SimpleNamespace(parts=[SimpleNamespace(failure=None, plan=plan)])
+    work = object.__new__(_Work)
+    work._engine = SimpleNamespace(layers=LAYERS, plan=lambda *_: after)
+    assert work._only_boots(host("a"), failed) is waits
