@@ -168,3 +168,11 @@ def test_a_backup_is_a_volume_of_its_vm(standin, api):
     assert re.fullmatch(r"local:backup/vzdump-qemu-101-[\d_-]+\.vma\.zst", found["volid"])
     api.done(api.delete("/nodes/pve1/qemu/101", destroy_unreferenced_disks=1))
     assert api.get("/nodes/pve1/storage/local/content", content="backup").data
+
+
+def test_a_task_is_running_before_it_is_stopped(standin, api):
+    standin.add_vm(101, "a")
+    upid = api.post("/nodes/pve1/qemu/101/status/start").data
+    standin.settle()
+    path = f"/nodes/pve1/tasks/{upid}/status"
+    assert [api.get(path).data["status"] for _ in range(3)] == ["running", "stopped", "stopped"]
