@@ -153,8 +153,8 @@ def _given(match: Match, parameters: Mapping[str, Any]) -> dict[str, Any]:
             given[key] = "\0".join(str(one) for one in value)
         elif isinstance(value, bool):
             given[key] = str(int(value))
-    for key in match.places:
-        if key in given:
+    for key, place in match.places.items():
+        if str(given.get(key, place)) != place:  # the same again is let through: clients do it
             text = f"Parameter verification failed - duplicate parameter '{key}'"
             raise ApiError(text, 400)
     return given | dict(match.places)

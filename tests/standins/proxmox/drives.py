@@ -52,15 +52,10 @@ class Drive:
 def parse(key: str, value: str) -> Drive:
     """A drive from its text."""
     method = schema.load().methods["POST", "/nodes/{node}/qemu"]
-    described = method.properties.get(key, {}).get("format")
-    if isinstance(described, Mapping):
-        found = formats.split_property_string(described, value)
-        file = found.pop("file", "none")
-    else:  # a container's mount point
-        file, *rest = value.split(",")
-        file = file.removeprefix("volume=")
-        found = dict(one.partition("=")[::2] for one in rest)
-    return Drive(key, file, found)
+    if MOUNT.fullmatch(key):
+        method = schema.load().methods["POST", "/nodes/{node}/lxc"]
+    found = formats.split_property_string(method.properties[key]["format"], value)
+    return Drive(key, found.pop("volume" if MOUNT.fullmatch(key) else "file", "none"), found)
 
 
 def drives_of(config: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -94,7 +94,10 @@ def settings_of(call: Call) -> dict[str, str]:
     found = {}
     for key, value in call.parameters.items():
         if key not in _NOT_SETTINGS:
-            found["ide2" if key == "cdrom" else key] = clean(call.world, key, str(value))
+            kept = clean(call.world, key, str(value))
+            if key == "cdrom" and "media=" not in kept:
+                kept += ",media=cdrom"
+            found["ide2" if key == "cdrom" else key] = kept
     return found
 
 
@@ -109,7 +112,8 @@ def _check(call: Call, guest: Guest) -> None:
             raise refused(delete=f"you can't use '-{key}' and -delete {key}' at the same time")
         if key not in config_rules.known():
             raise refused(delete=f"unknown option '{key}'")
-    config_rules.check_settings(call, settings, guest.config)
+    config_rules.check_settings(settings, guest.config)
+    config_rules.check_boot_order(call, settings, guest.wanted())
     for key in [*settings, *deleted]:
         text = settings.get(key, guest.config.get(key))
         config_rules.check_privilege(call, guest.vmid, key, text)

@@ -58,7 +58,7 @@ def _check_free(call: Call, vmid: int, node: str) -> None:
 
 
 def _check(call: Call, guest: Guest, settings: dict[str, str]) -> None:
-    config_rules.check_settings(call, settings, {})
+    config_rules.check_settings(settings, {})
     for key, value in settings.items():
         config_rules.check_privilege(call, guest.vmid, key, value)
         if drives.KEY.fullmatch(key):

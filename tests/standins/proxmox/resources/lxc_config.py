@@ -122,9 +122,7 @@ def remove(call: Call, guest: Guest, key: str) -> None:
 def _check_free(call: Call, vmid: int) -> None:
     if held := call.world.guests.get(vmid):
         kind = "CT" if held.kind == "lxc" else "VM"
-        raise ApiError(
-            f"unable to create CT {vmid} - {kind} {vmid} already exists on node '{held.node}'"
-        )
+        raise ApiError(f"{kind} {vmid} already exists on node '{held.node}'")
 
 
 def _settings(call: Call) -> dict[str, str]:
