@@ -1,6 +1,7 @@
 """VMs through their life: made, cloned, changed, started, moved, destroyed."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 
 def test_a_clone_is_locked_until_its_task_ends(standin, api):
@@ -176,3 +177,27 @@ def test_a_task_is_running_before_it_is_stopped(standin, api):
     standin.settle()
     path = f"/nodes/pve1/tasks/{upid}/status"
     assert [api.get(path).data["status"] for _ in range(3)] == ["running", "stopped", "stopped"]
+
+
+def test_a_vm_is_there_and_locked_from_the_moment_it_is_asked_for(standin, api):
+    standin.fail_task("qmcreate", "fail", "no space left")
+    said = api.post("/nodes/pve1/qemu", vmid=101, scsi0="local-lvm:4")
+    assert api.done(said) == "no space left"
+    assert api.get("/cluster/resources", type="vm").data == []
+    standin.fail_task("qmcreate", "hang")
+    api.post("/nodes/pve1/qemu", vmid=101)
+    assert api.config(101)["lock"] == "create"
+    said = api.post("/nodes/pve1/qemu", vmid=101)
+    assert said.reason.endswith("VM 101 already exists on node 'pve1'")
+
+
+def test_the_next_number_is_nobodys_until_it_is_used(standin, api):
+    standin.add_template()
+    with ThreadPoolExecutor(6) as pool:
+        numbers = [one.data for one in pool.map(lambda _: api.get("/cluster/nextid"), range(6))]
+        assert set(numbers) == {"100"}
+        clone = "/nodes/pve1/qemu/9000/clone"
+        said = list(pool.map(lambda number: api.post(clone, newid=number), numbers))
+    assert sorted(one.status for one in said) == [200] + [500] * 5
+    refused = {one.reason for one in said if one.status == 500}
+    assert refused == {"unable to create VM 100: config file already exists"}

@@ -108,6 +108,17 @@ def test_a_borrowed_disk_needs_a_right_on_its_storage_and_owner(standin, as_toke
     assert api.put(path, scsi1="local-lvm:vm-900-disk-0").status == 200
 
 
+def test_what_may_not_be_read_is_left_out_of_a_storages_list(standin, as_token):
+    standin.add_vm(101, "a", storage="local-lvm")
+    standin.add_file("local:import/x.qcow2", b"x")
+    api = as_token(standin.add_token("lab@pve", "t", privileges="Datastore.Audit"))
+    assert api.get("/nodes/pve1/storage/local-lvm/content").data == []
+    listed = api.get("/nodes/pve1/storage/local/content").data
+    assert [one["volid"] for one in listed] == ["local:import/x.qcow2"]
+    standin.world.access.roles["role-lab-t"] |= {"VM.Config.Disk"}
+    assert len(api.get("/nodes/pve1/storage/local-lvm/content").data) == 2
+
+
 def test_users_roles_tokens_and_the_acl_are_made_through_the_api(api, as_token):
     api.post("/access/users", userid="lab@pve", comment="the lab")
     api.post("/access/roles", roleid="Lab", privs="VM.Audit,Sys.Audit")

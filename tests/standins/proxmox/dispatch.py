@@ -123,7 +123,8 @@ class Dispatcher:
         user, _, token = name.partition("!")
         known = self.world.access.users.get(user)
         held = known.tokens.get(token) if known and known.enabled else None
-        if held is None or held.secret != secret:
+        expired = held is not None and 0 < held.expire < self.world.now()
+        if held is None or held.secret != secret or expired:
             raise ApiError("Authentication failed!", 401)
         return Identity(user, token)
 

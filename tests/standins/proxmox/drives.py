@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from . import formats, qemu_img, schema, sizes
-from .calls import ApiError, Call, forbidden, refused
+from .calls import ApiError, Call, refused
 from .images import copy, create
 from .storages import Volume
 from .world import GIB, Guest
@@ -116,15 +116,25 @@ def check_volume(call: Call, guest: Guest, volid: str) -> None:
     if call.may(path, "Datastore.Allocate"):
         return
     volume = call.world.volumes.find(volid, guest.node)
-    if volume is None or volume.owner == guest.vmid:
+    if volume is not None and volume.owner != guest.vmid:
+        may_read(call, volume)
+
+
+def may_read(call: Call, volume: Volume) -> None:
+    """Refuse a volume that the caller may not read, whoever's it is."""
+    path = f"/storage/{volume.storage}"
+    if call.may(path, "Datastore.Allocate"):
         return
-    if volume.content in {"iso", "vztmpl", "import", "snippets"}:
+    if volume.content in {"iso", "vztmpl", "import"}:
         call.need_any(path, "Datastore.AllocateSpace", "Datastore.Audit")
+    elif volume.content == "backup" and volume.owner is not None:
+        call.need(path, "Datastore.AllocateSpace")
+        call.need(f"/vms/{volume.owner}", "VM.Backup")
     elif volume.owner is not None:
         call.need(path, "Datastore.Audit")
         call.need(f"/vms/{volume.owner}", "VM.Config.Disk")
     else:
-        raise forbidden(path, "Datastore.Allocate")
+        raise ApiError(f"missing privileges to access {volume.volid}")
 
 
 def register_unused(call: Call, guest: Guest, config: dict[str, str], key: str) -> None:

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.standins.proxmox import formats, images, qemu_img, sizes
+from tests.standins.proxmox import drives, formats, images, qemu_img, sizes
 from tests.standins.proxmox.calls import ApiError, Call, answers, refused
 from tests.standins.proxmox.storages import FOLDERS, Storage, Volume
 from tests.standins.proxmox.tasks import Task, TaskError
@@ -31,7 +31,7 @@ def content(call: Call) -> Any:
     return [
         call.world.volumes.listed(one)
         for one in call.world.volumes.on(storage.name, call["node"])
-        if wanted in {None, one.content} and owner in {None, one.owner}
+        if wanted in {None, one.content} and owner in {None, one.owner} and _readable(call, one)
     ]
 
 
@@ -40,9 +40,16 @@ def allocate(call: Call) -> Any:
     storage = call.world.storage(call["storage"], call["node"])
     size, name = call["size"], call["filename"]
     vmid = call.vmid
-    fmt = call.get("format") or (Path(name).suffix.lstrip(".") or "raw")
+    ending = Path(name).suffix.lstrip(".")
+    fmt = call.get("format") or ending or "raw"
+    if not re.match(rf"vm-{vmid}-", name):
+        raise ApiError(f"illegal name '{name}' - should be 'vm-{vmid}-*'")
     if not storage.has_files:
         fmt = "raw"
+    elif not ending:
+        raise ApiError(f"unable to parse volume filename '{name}'")
+    elif ending != fmt:
+        raise ApiError(f"illegal name '{name}' - wrong extension for format ('{ending} != '{fmt}')")
     named = f"{vmid}/{name}" if storage.has_files else name
     if call.world.volumes.find(f"{storage.name}:{named}", call["node"]):
         raise ApiError(f"disk image '{storage.file_path('images', named)}' already exists")
@@ -55,7 +62,7 @@ def allocate(call: Call) -> Any:
 @answers("GET", _PATH + "content/{volume}")
 def attributes(call: Call) -> Any:
     storage, volume = _find(call)
-    call.need_any(f"/storage/{storage.name}", "Datastore.Audit", "Datastore.AllocateSpace")
+    drives.may_read(call, volume)
     return {
         "format": volume.format,
         "path": storage.file_path(volume.content, volume.name),
@@ -175,6 +182,15 @@ def download(call: Call) -> Any:
         task.say(f"download of '{url}' to '{path}' finished")
 
     return call.world.tasks.start(call["node"], "download", name, call.who, work, slow=True)
+
+
+def _readable(call: Call, volume: Volume) -> bool:
+    """What the caller may not read is left out, and nothing says so."""
+    try:
+        drives.may_read(call, volume)
+    except ApiError:
+        return False
+    return True
 
 
 def _check_upload(storage: Storage, kind: str, name: str) -> None:
