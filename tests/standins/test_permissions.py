@@ -51,7 +51,7 @@ def test_settings_have_privileges_each(standin, as_token):
     for setting, value, privilege in (
         ("memory", "512", "VM.Config.Memory"),
         ("tags", "a", "VM.Config.Options"),
-        ("ciuser", "a", "VM.Config.Cloudinit"),
+        ("ciuser", "a", "VM.Config.Cloudinit|VM.Config.Network"),
         ("vga", "std", "VM.Config.HWType"),
         ("scsi1", "local-lvm:1", "VM.Config.Disk"),
         ("ide0", "none,media=cdrom", "VM.Config.CDROM"),
@@ -59,6 +59,12 @@ def test_settings_have_privileges_each(standin, as_token):
     ):
         said = api.put(path, **{setting: value})
         assert said.reason == f"Permission check failed (/vms/101, {privilege})"
+    standin.world.access.roles["role-lab-t"] |= {"VM.Config.Options"}
+    said = api.put(path, startup="order=1")
+    assert said.reason == "Permission check failed (/, Sys.Modify)"
+    standin.world.access.roles["role-lab-t"] |= {"VM.Config.HWType"}
+    said = api.put(path, serial1="/dev/ttyS0")
+    assert said.reason == "only root can set 'serial1' config for real devices"
 
 
 def test_a_vlan_needs_its_own_right_unless_the_bridges_propagates(standin, as_token):

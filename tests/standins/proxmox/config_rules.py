@@ -14,24 +14,31 @@ from .world import Guest, World
 
 _METHOD = ("PUT", "/nodes/{node}/qemu/{vmid}/config")
 
+# Everything that is in no line here only root himself may set: args, arch, affinity, rng0 …
 _PRIVILEGES = {
-    "VM.Config.CPU": "cores sockets cpu cpulimit cpuunits vcpus numa affinity smp freeze",
-    "VM.Config.Memory": "memory balloon shares hugepages keephugepages allow-ksm",
+    "VM.Config.CPU": "cores cpu cpulimit cpuunits numa smp sockets vcpus",
+    "VM.Config.Memory": "memory balloon shares",
     "VM.Config.Disk": "boot bootdisk vmstatestorage",
-    "VM.Config.HWType": (
-        "acpi arch hotplug kvm machine scsihw smbios1 tablet vga watchdog audio0 bios rng0"
-        " spice_enhancements efidisk ivshmem vmgenid intel-tdx"
-    ),
+    "VM.Config.HWType": ("acpi hotplug kvm machine scsihw smbios1 tablet vga watchdog audio0"),
     "VM.Config.Options": (
-        "agent autostart description keyboard localtime migrate_downtime migrate_speed name"
+        "agent autostart bios description keyboard localtime migrate_downtime migrate_speed name"
         " onboot ostype protection reboot startdate startup tdf template tags"
     ),
+    "VM.PowerMgmt": "freeze",
     "VM.Config.Cloudinit": (
         "cicustom cipassword citype ciuser ciupgrade nameserver searchdomain sshkeys"
     ),
 }
 _PRIVILEGE = {key: name for name, keys in _PRIVILEGES.items() for key in keys.split()}
-_INTERNAL = {"digest", "lock", "meta", "parent", "runningmachine", "runningcpu", "snaptime"}
+_NUMBERED = tuple(
+    (re.compile(pattern), privilege)
+    for pattern, privilege in (
+        (r"ipconfig\d+", "VM.Config.Cloudinit"),
+        (r"net\d+", "VM.Config.Network"),
+        (r"numa\d+", "VM.Config.CPU"),
+        (r"unused\d+", "VM.Config.Disk"),
+    )
+)
 
 
 def known() -> set[str]:
@@ -97,8 +104,10 @@ def check_privilege(call: Call, vmid: int, key: str, value: str | None) -> None:
     wanted = _privileges_for(key, value)
     if wanted is None:
         if not call.who.is_root:
-            raise ApiError(f"only root can set '{key}' config")
+            raise ApiError(f"only root can set '{key}' config{_what_kind(key)}")
         return
+    if key == "startup":  # it changes what the host does when it starts
+        call.need("/", "Sys.Modify")
     if any(call.may(path, one) for one in wanted):
         return
     if pool and any(call.may(f"/pool/{pool}", one) for one in wanted):
@@ -106,24 +115,36 @@ def check_privilege(call: Call, vmid: int, key: str, value: str | None) -> None:
     call.need_any(path, *wanted)
 
 
+def _what_kind(key: str) -> str:
+    if key.startswith("hostpci"):
+        return " for non-mapped devices"
+    return " for real devices" if re.fullmatch(r"(?:serial|usb)\d+", key) else ""
+
+
 def _privileges_for(key: str, value: str | None) -> tuple[str, ...] | None:
-    if key in _PRIVILEGE:
-        return (_PRIVILEGE[key],)
-    if re.fullmatch(r"ipconfig\d+", key):
-        return ("VM.Config.Cloudinit", "VM.Config.Network")
-    if re.fullmatch(r"net\d+", key):
-        return ("VM.Config.Network",)
-    if drives.UNUSED.fullmatch(key):
-        return ("VM.Config.Disk",)
+    """One of which the caller must have; None where only root may."""
+    named = _PRIVILEGE.get(key) or next(
+        (one for pattern, one in _NUMBERED if pattern.fullmatch(key)), None
+    )
+    if named == "VM.Config.Cloudinit":
+        return (named, "VM.Config.Network")
+    if named:
+        return (named,)
     if drives.KEY.fullmatch(key):
         drive = drives.parse(key, value) if value else None
         plain = drive and drive.is_cdrom and not drive.is_cloudinit
         return ("VM.Config.CDROM",) if plain else ("VM.Config.Disk",)
-    if re.fullmatch(r"serial\d+", key):
-        return ("VM.Config.HWType",) if value in {None, "socket"} else None
-    if re.fullmatch(r"usb\d+", key):
-        return ("VM.Config.HWType",) if value is None or "host" not in value else None
-    return None
+    device = re.fullmatch(r"(serial|usb|hostpci|virtiofs)\d+", key)
+    return ("VM.Config.HWType",) if device and _is_virtual(device[1], value or "") else None
+
+
+def _is_virtual(kind: str, value: str) -> bool:
+    """A device of the guest's alone, not one of the node's."""
+    if not value:
+        return True
+    if kind == "serial":
+        return value == "socket"
+    return "spice" in value.lower() or "mapping=" in value or kind == "virtiofs"
 
 
 def check_bridge(call: Call, value: str) -> None:

@@ -168,6 +168,7 @@ def forget_unused(config: dict[str, str], volid: str) -> None:
 def _cloudinit(call: Call, guest: Guest, drive: Drive, name: str, say: Say) -> str:
     world = call.world
     storage = world.storage(name, guest.node)
+    _only_one_cloudinit(guest, drive.key)
     named = world.volumes.cloudinit_name(storage, guest.vmid)
     if world.volumes.find(f"{name}:{named}", guest.node):
         path = storage.file_path("images", named)
@@ -221,6 +222,16 @@ def _size(drive: Drive, gibibytes: float, source: Volume | None) -> int:
 
 def _existing(call: Call, guest: Guest, drive: Drive) -> str:
     volume = call.world.volumes.need(drive.file, guest.node)
-    if not drive.is_cloudinit:
-        drive.options["size"] = sizes.show(volume.size)
+    if volume.content not in {"images", "iso"}:
+        text = f"cannot use volume {volume.volid} - content type needs to be 'images' or 'iso'"
+        raise ApiError(text)
+    if drive.is_cloudinit:
+        _only_one_cloudinit(guest, drive.key)
+    drive.options["size"] = sizes.show(volume.size)
     return drive.text()
+
+
+def _only_one_cloudinit(guest: Guest, key: str) -> None:
+    for other, value in guest.config.items():
+        if other != key and KEY.fullmatch(other) and parse(other, value).is_cloudinit:
+            raise ApiError(f"{key} - cloud-init drive is already attached at '{other}'")
