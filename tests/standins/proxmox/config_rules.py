@@ -49,7 +49,8 @@ def known() -> set[str]:
 
 def described(key: str) -> Mapping[str, Any]:
     """What the API's description says of a setting."""
-    return schema.load().methods[_METHOD].properties.get(key, {})
+    found: Mapping[str, Any] = schema.load().methods[_METHOD].properties.get(key, {})
+    return found
 
 
 def shown(values: Mapping[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 from urllib.parse import unquote
 
@@ -35,7 +36,7 @@ class Dispatcher:
         path: str,
         parameters: Mapping[str, Any],
         upload: Upload | None,
-        headers: Mapping[str, str],
+        headers: Message,
     ) -> Reply:
         """One call of the API, recorded, with the fault that it meets."""
         seen = self.faults.record(verb, path, parameters)
@@ -53,7 +54,7 @@ class Dispatcher:
         path: str,
         parameters: Mapping[str, Any],
         upload: Upload | None,
-        headers: Mapping[str, str],
+        headers: Message,
     ) -> Reply:
         try:
             with self.world.lock:
@@ -67,7 +68,7 @@ class Dispatcher:
         path: str,
         parameters: Mapping[str, Any],
         upload: Upload | None,
-        headers: Mapping[str, str],
+        headers: Message,
     ) -> Reply:
         match = self.schema.find(verb, path)
         who = self._identity(verb, path, headers, match)
@@ -91,7 +92,7 @@ class Dispatcher:
         return Reply(200, "OK", {"data": result})
 
     def _identity(
-        self, verb: str, path: str, headers: Mapping[str, str], match: Match | None
+        self, verb: str, path: str, headers: Message, match: Match | None
     ) -> Identity | None:
         """Who calls; None only where nobody needs to be logged in."""
         if token := headers.get("Authorization", ""):

@@ -84,8 +84,8 @@ def delete(call: Call) -> Any:
     storage = call.world.storage(call["storage"], call["node"])
     volid = _volid(call)
     found = call.world.volumes.find(volid, call["node"])
-    owned_backup = found and found.content == "backup" and found.owner
-    if owned_backup and call.may(f"/vms/{found.owner}", "VM.Backup"):
+    backup = found is not None and found.content == "backup" and found.owner
+    if backup and call.may(f"/vms/{backup}", "VM.Backup"):
         call.need_any(f"/storage/{storage.name}", "Datastore.AllocateSpace", "Datastore.Allocate")
     else:
         call.need(f"/storage/{storage.name}", "Datastore.Allocate")
@@ -122,7 +122,7 @@ def upload(call: Call) -> Any:
         found = _digest(Path(call.upload.path), call.get("checksum-algorithm") or "sha256")
         if found != digest.lower():
             raise ApiError(f"checksum mismatch: got '{found}' != expect '{digest}'")
-    waiting = volume.file.with_name(volume.file.name + ".upload")
+    waiting = volume.bytes_at.with_name(volume.bytes_at.name + ".upload")
     images.keep_file(_at(volume, waiting), Path(call.upload.path))
 
     def work(task: Task) -> None:
@@ -171,7 +171,7 @@ def download(call: Call) -> Any:
         with call.world.lock:
             if call.world.volumes.find(volume.volid, call["node"]):
                 raise TaskError(f"refusing to override existing file '{path}'")
-        waiting = volume.file.with_name(f"{volume.file.name}.tmp_dwnl.{task.pid}")
+        waiting = volume.bytes_at.with_name(f"{volume.bytes_at.name}.tmp_dwnl.{task.pid}")
         try:
             _fetch(task, url, waiting, f"{path}.tmp_dwnl.{task.pid}")
             _check_sum(call, task, waiting)
@@ -222,18 +222,18 @@ def _at(volume: Volume, file: Path) -> Volume:
 
 
 def _finish(call: Call, volume: Volume, waiting: Path) -> None:
-    waiting.replace(volume.file)
+    waiting.replace(volume.bytes_at)
     keep(volume)
     call.world.volumes.put(volume)
 
 
 def keep(volume: Volume) -> None:
     """Take a volume's sizes from the file that it is."""
-    volume.file_size = volume.file.stat().st_size
-    volume.used = volume.file.stat().st_blocks * 512
+    volume.file_size = volume.bytes_at.stat().st_size
+    volume.used = volume.bytes_at.stat().st_blocks * 512
     volume.size = volume.file_size
     if volume.content == "import":
-        volume.size, _ = sizes.virtual_size(volume.file)
+        volume.size, _ = sizes.virtual_size(volume.bytes_at)
 
 
 def _find(call: Call) -> tuple[Storage, Volume]:
