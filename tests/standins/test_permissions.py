@@ -45,7 +45,8 @@ def test_each_privilege_that_a_clone_needs_is_named_when_missing(standin, as_tok
 
 def test_settings_have_privileges_each(standin, as_token):
     standin.add_vm(101, "a", storage="local-lvm")
-    api = as_token(standin.add_token("lab@pve", "t", privileges="VM.Audit VM.Config.CPU"))
+    privileges = "VM.Audit VM.Config.CPU Datastore.AllocateSpace"
+    api = as_token(standin.add_token("lab@pve", "t", privileges=privileges))
     path = "/nodes/pve1/qemu/101/config"
     assert api.put(path, cores=2).status == 200
     for setting, value, privilege in (
@@ -55,6 +56,7 @@ def test_settings_have_privileges_each(standin, as_token):
         ("vga", "std", "VM.Config.HWType"),
         ("scsi1", "local-lvm:1", "VM.Config.Disk"),
         ("ide0", "none,media=cdrom", "VM.Config.CDROM"),
+        ("ide0", "local-lvm:cloudinit", "VM.Config.Cloudinit"),
         ("net1", "virtio", "VM.Config.Network"),
     ):
         said = api.put(path, **{setting: value})

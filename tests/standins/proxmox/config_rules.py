@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from . import drives, formats, schema
-from .calls import ApiError, Call, refused
+from .calls import ApiError, Call
 from .world import Guest, World
+
+if TYPE_CHECKING:
+    from .updates import Wanted
 
 _METHOD = ("PUT", "/nodes/{node}/qemu/{vmid}/config")
 
@@ -73,6 +77,8 @@ def clean(world: World, key: str, value: str) -> str:
         return network_device(world, value)
     if key == "description":
         return value.rstrip("\n")
+    if key == "cipassword" and not value.startswith("$"):
+        return f"$5$standin${hashlib.sha256(value.encode()).hexdigest()}"
     return value
 
 
@@ -109,6 +115,9 @@ def check_privilege(call: Call, vmid: int, key: str, value: str | None) -> None:
         return
     if key == "startup":  # it changes what the host does when it starts
         call.need("/", "Sys.Modify")
+    if drives.KEY.fullmatch(key) and value and drives.parse(key, value).is_cloudinit:
+        call.need(path, "VM.Config.Cloudinit", "VM.Config.CDROM")
+        return
     if any(call.may(path, one) for one in wanted):
         return
     if pool and any(call.may(f"/pool/{pool}", one) for one in wanted):
@@ -133,8 +142,7 @@ def _privileges_for(key: str, value: str | None) -> tuple[str, ...] | None:
         return (named,)
     if drives.KEY.fullmatch(key):
         drive = drives.parse(key, value) if value else None
-        plain = drive and drive.is_cdrom and not drive.is_cloudinit
-        return ("VM.Config.CDROM",) if plain else ("VM.Config.Disk",)
+        return ("VM.Config.CDROM",) if drive and drive.is_cdrom else ("VM.Config.Disk",)
     device = re.fullmatch(r"(serial|usb|hostpci|virtiofs)\d+", key)
     return ("VM.Config.HWType",) if device and _is_virtual(device[1], value or "") else None
 
@@ -159,24 +167,41 @@ def check_bridge(call: Call, value: str) -> None:
     call.need(path, "SDN.Use")
 
 
-def check_settings(settings: Mapping[str, str], before: Mapping[str, str]) -> None:
-    """What the parameters' description does not say and the method refuses all the same."""
+def check_balloon(settings: Mapping[str, str], before: Mapping[str, str]) -> None:
+    """Refuse a balloon larger than the memory."""
+    if not {"memory", "balloon"} & set(settings):
+        return
+    both = {**before, **settings}
+    memory = int(both.get("memory", "512").removeprefix("current="))
+    if int(both.get("balloon", "0")) > memory:
+        raise ApiError("balloon value too large (must be smaller than assigned memory)")
+
+
+def boot_order(config: Mapping[str, str]) -> list[str]:
+    """The devices that a configuration boots from."""
+    found = re.search(r"(?:^|,)order=([^,]*)", config.get("boot", ""))
+    return [one for one in found[1].split(";") if one] if found else []
+
+
+def print_boot_order(devices: Sequence[str]) -> str:
+    """The same, as the configuration keeps it."""
+    return f"order={';'.join(devices)}" if devices else " "
+
+
+def checked_boot(guest: Guest, value: str, wanted: Wanted) -> str:
+    """A changed boot order, which must name devices that are there."""
+    devices = boot_order({"boot": value})
+    there = {**guest.wanted(), **wanted.settings}
+    for device in devices:
+        if device not in there or device in wanted.deleted:
+            raise ApiError(f"invalid bootorder: device '{device}' does not exist'")
+    return print_boot_order(devices) if devices else value
+
+
+def check_ssh_keys(settings: Mapping[str, str]) -> None:
+    """Refuse what is no public key, once for all of them."""
     if keys := settings.get("sshkeys"):
         _check_ssh_keys(unquote(keys))
-    memory = int(settings.get("memory", before.get("memory", "512")).removeprefix("current="))
-    balloon = settings.get("balloon")
-    if balloon and int(balloon) > memory:
-        raise refused(balloon="balloon value too large (must be smaller than assigned memory)")
-
-
-def check_boot_order(call: Call, settings: Mapping[str, str], before: Mapping[str, str]) -> None:
-    """A changed boot order names devices that are there; a new VM's may name what it likes."""
-    found = re.search(r"(?:^|,)order=([^,]*)", settings.get("boot", ""))
-    deleted = re.split(r"[,;\s]+", call.get("delete") or "")
-    for device in found[1].split(";") if found else []:
-        there = device in settings or (device in before and device not in deleted)
-        if device and not there:
-            raise ApiError(f"invalid bootorder: device '{device}' does not exist'")
 
 
 def _check_ssh_keys(text: str) -> None:

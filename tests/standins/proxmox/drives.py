@@ -137,17 +137,22 @@ def may_read(call: Call, volume: Volume) -> None:
         raise ApiError(f"missing privileges to access {volume.volid}")
 
 
-def register_unused(call: Call, guest: Guest, config: dict[str, str], key: str) -> None:
-    """A drive leaves its place: its volume stays, as `unusedN`, where it is the guest's own."""
-    drive = parse(key, config.pop(key))
+def register_unused(call: Call, guest: Guest, drive: Drive) -> str | None:
+    """A drive has left its place: its volume stays, as `unusedN`, where it is the guest's own.
+
+    Answers that key; None where nothing is left: a CD-ROM, another's volume, cloud-init's drive,
+    which is destroyed.
+    """
     volume = call.world.volumes.find(drive.file, guest.node)
     if volume is None:
-        return
+        return None
     if drive.is_cloudinit:
         call.world.volumes.drop(volume)
         guest.cloudinit = None
-    elif not drive.is_cdrom and volume.owner == guest.vmid:
-        add_unused(config, drive.file)
+        return None
+    if drive.is_cdrom or volume.owner != guest.vmid:
+        return None
+    return add_unused(guest.config, drive.file)
 
 
 def add_unused(config: dict[str, str], volid: str) -> str | None:

@@ -66,9 +66,11 @@ def _check_free(call: Call, vmid: int) -> None:
 
 
 def _check(call: Call, guest: Guest, settings: dict[str, str]) -> None:
-    config_rules.check_settings(settings, {})
+    config_rules.check_ssh_keys(settings)
+    config_rules.check_balloon(settings, {})
     for key, value in settings.items():
-        config_rules.check_privilege(call, guest.vmid, key, value)
+        if not drives.KEY.fullmatch(key):  # who may allocate may give it drives
+            config_rules.check_privilege(call, guest.vmid, key, value)
         if drives.KEY.fullmatch(key):
             drives.check_access(call, guest, key, value)
         if re.fullmatch(r"net\d+", key):

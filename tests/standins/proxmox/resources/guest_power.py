@@ -8,12 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.standins.proxmox import drives
+from tests.standins.proxmox import drives, updates
 from tests.standins.proxmox.calls import Call, answers, refused
 from tests.standins.proxmox.tasks import Task, TaskError
 from tests.standins.proxmox.world import Guest
-
-from .guest_config import remove_now
 
 _PATH = "/nodes/{node}/qemu/{vmid}/status/"
 
@@ -68,11 +66,10 @@ def start(call: Call, guest: Guest) -> Callable[[Task], object]:
     def work(task: Task) -> None:
         with world.lock:
             _may_start(call, guest)
-            apply_pending(call, guest)
+            updates.apply_pending(call, guest)
             _check_start(call, guest)
-            if any(drives.parse(key, guest.config[key]).is_cloudinit for key in _drives(guest)):
+            if updates.regenerate(guest):
                 task.say("generating cloud-init ISO")
-                guest.cloudinit = cloudinit_settings(guest)
             files = _files(call, guest)
         token = _begin(call, guest, files)
         with world.lock:
@@ -92,34 +89,7 @@ def halt(call: Call, guest: Guest) -> None:
     if world.on_stop and was_running:
         world.on_stop(guest, token)
     with world.lock:
-        apply_pending(call, guest)
-
-
-def apply_pending(call: Call, guest: Guest) -> None:
-    """What was pending becomes the configuration."""
-    waiting, guest.pending = guest.pending, {}
-    for key, value in waiting.items():
-        if value is None:
-            if key in guest.config:
-                remove_now(call, guest, key)
-            continue
-        held = guest.config.get(key)
-        if drives.KEY.fullmatch(key) and held is not None:
-            same = drives.parse(key, held).file == drives.parse(key, value).file
-            if not same:
-                drives.register_unused(call, guest, guest.config, key)
-        guest.config[key] = value
-
-
-def cloudinit_settings(guest: Guest) -> dict[str, str]:
-    """The settings that a cloud-init drive is made from."""
-    names = {"ciuser", "cipassword", "sshkeys", "nameserver", "searchdomain", "cicustom", "citype"}
-    names |= {"ciupgrade", "name"}
-    return {
-        key: value
-        for key, value in guest.config.items()
-        if key in names or re.fullmatch(r"(?:ipconfig|net)\d+", key)
-    }
+        updates.apply_pending(call, guest)
 
 
 def _begin(call: Call, guest: Guest, files: dict[str, Path]) -> Any:
