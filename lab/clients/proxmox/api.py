@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _TIMEOUT = 90.0  # a synchronous change of a disk takes longer than any read
 _WAITS = (0.3, 1.0, 3.0)
 _FRESH = 30.0
+_STILL_AWAY = 10.0
 
 
 class Api:
@@ -39,6 +40,7 @@ class Api:
         self._connection: Connection | None = None
         self._memory: dict[tuple[str, ...], _Remembered] = {}
         self._changes = 0
+        self._failed: tuple[TransportError | None, float] = (None, 0.0)
 
     @property
     def who(self) -> str:
@@ -52,6 +54,7 @@ class Api:
 
     def get(self, path: str, /, *, doing: str, **params: Any) -> Any:
         """What it answers. Tried again where it is out of reach for a moment."""
+        self._connected()  # who is not there at all is not asked again and again
         for wait in (*_WAITS, None):
             try:
                 return self._call("get", path, params, doing)
@@ -73,11 +76,18 @@ class Api:
         with self._lock:
             remembered = self._memory.setdefault(key, _Remembered())
         with remembered.lock:
-            now = time.monotonic()
-            if remembered.changes != self._changes or now - remembered.at > _FRESH:
-                changes = self._changes
-                remembered.answer = self.get(path, doing=doing, **params)
-                remembered.changes, remembered.at = changes, time.monotonic()
+            age = time.monotonic() - remembered.at
+            if remembered.failed is not None and age < _STILL_AWAY:
+                raise remembered.failed
+            if remembered.changes != self._changes or age > _FRESH:
+                changes, remembered.failed = self._changes, None
+                try:
+                    remembered.answer = self.get(path, doing=doing, **params)
+                except TransportError as error:
+                    remembered.failed = error
+                    raise
+                finally:
+                    remembered.changes, remembered.at = changes, time.monotonic()
             return remembered.answer
 
     def post(self, path: str, /, *, doing: str, **params: Any) -> Any:
@@ -192,9 +202,22 @@ class Api:
         return connection.call(method, path, params, doing)
 
     def _connected(self) -> Connection:
+        """The session. Where nobody answers, all who ask within a moment are told the same."""
         with self._opening:
-            if self._connection is None:
-                self._connection = _connect(self.access)
+            if self._connection is not None:
+                return self._connection
+            failed, at = self._failed
+            if failed is not None and time.monotonic() - at < _STILL_AWAY:
+                raise failed
+            try:
+                try:
+                    self._connection = _connect(self.access)
+                except TransportError:
+                    self.pause(_WAITS[0])
+                    self._connection = _connect(self.access)
+            except TransportError as error:
+                self._failed = error, time.monotonic()
+                raise
             return self._connection
 
 
@@ -204,6 +227,7 @@ class _Remembered:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.answer: Any = None
+        self.failed: TransportError | None = None
         self.changes = -1
         self.at = 0.0
 

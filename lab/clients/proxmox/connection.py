@@ -19,7 +19,7 @@ from lab.clients.proxmox.access import Access, Sent
 from lab.clients.proxmox.failures import Unclear, refusal
 from lab.errors import DriverError
 
-_CONNECT = 10.0
+_CONNECT = 5.0
 _POOL = 16
 _READS = frozenset({"get"})
 

@@ -13,7 +13,7 @@ import ssl
 from lab.clients.proxmox.access import Access
 from lab.errors import DriverError, TransportError
 
-_TIMEOUT = 10.0
+_TIMEOUT = 5.0
 _SHOW = (
     "openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem   (on the node; or "
     "pveproxy-ssl.pem where that exists)"

@@ -146,10 +146,14 @@ def access(node):
     return Access(node.url, node.fingerprint, "", Secret("pve", _Vault()))
 
 
-@pytest.fixture
-def api(access, monkeypatch):
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
     monkeypatch.setattr("lab.clients.proxmox.api._WAITS", (0.001, 0.001, 0.001))
     monkeypatch.setattr("lab.clients.proxmox.tasks._QUICK", 0.001)
+
+
+@pytest.fixture
+def api(access):
     made = Api(access, threading.Event())
     yield made
     made.close()

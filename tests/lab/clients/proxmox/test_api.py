@@ -61,9 +61,13 @@ def test_the_pinned_certificate_is_there_for_other_programs(node, access):
 
 
 def test_nobody_there(access):
+    nobody = other(access, url="https://127.0.0.1:1")
     with pytest.raises(TransportError, match=r"Unable to .* at https://127.0.0.1:1: ") as raised:
-        other(access, url="https://127.0.0.1:1").version()
+        nobody.version()
     assert "url: of the provider" in raised.value.hint
+    with pytest.raises(TransportError) as again:
+        nobody.vms()
+    assert again.value is raised.value, "whoever asks next need not wait again"
 
 
 def test_a_token_is_sent_masked_in_every_message_and_checked_for_its_form(node, access):
