@@ -117,7 +117,7 @@ def plan(
 
 
 def predict(target: Target[Spec, Inputs], observed: Observed | None, plan: Plan) -> Prediction:  # noqa: ARG001
-    """Where it is may be known beforehand; the baseline is, until it is built, only its definition."""
+    """Until it is built only its definition tells the baseline, and on Proxmox VE no VMID does."""
     return Prediction(outputs=_outputs(target, observed))
 
 
