@@ -115,6 +115,10 @@ peers:
     go install filippo.io/age/cmd/...@v1.3.2; \
     echo "sops and age are in $GOBIN"
 
+# How far the Proxmox stand-in agrees with the real API's recorded word, and every miss
+pve-agreement:
+    @python -m tests.standins.proxmox.agreement
+
 # What must hold before a commit: lint, types, import contracts, fast tests
 check: lint test-fast
 
