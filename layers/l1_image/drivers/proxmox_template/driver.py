@@ -13,7 +13,7 @@ from lab.model.proxmox import Proxmox, host_tag
 from lab.model.template import Template
 from layers.l1_image.buildroom import BuildRoom
 from layers.l1_image.drivers.proxmox_template.making import Making
-from layers.l1_image.drivers.proxmox_template.records import Records
+from layers.l1_image.drivers.proxmox_template.records import Record, Records
 from layers.l1_image.drivers.proxmox_template.shelf import Found, Shelf
 from layers.l1_image.spec import Inputs, Observed, Spec
 
@@ -57,8 +57,11 @@ class ProxmoxTemplateDriver:
     def unused(
         self, keep: frozenset[str], leaving: frozenset[str] = frozenset()
     ) -> tuple[Change, ...]:
-        """Templates that no declared host needs, and no disk of a machine that stays lies on."""
-        return tuple(
+        """Templates that no declared host needs, and no disk of a machine that stays lies on.
+
+        And images that were left when a template was made of them.
+        """
+        templates = (
             Change(
                 action=Action.DELETE,
                 what=_what(shelf, found),
@@ -67,6 +70,11 @@ class ProxmoxTemplateDriver:
             )
             for shelf, found in self._unneeded(keep, leaving)
         )
+        images = (
+            Change(Action.DELETE, _image(shelf, record), reason="its template is made")
+            for shelf, record in self._left()
+        )
+        return (*templates, *images)
 
     def prune(self, change: Change) -> None:
         """Delete one of those, unless a machine was put on it meanwhile."""
@@ -74,6 +82,10 @@ class ProxmoxTemplateDriver:
             for found in shelf.all():
                 if _what(shelf, found) == change.what and shelf.destroy(found):
                     self._records.drop(shelf.provider.place, found.mark.template)
+        for shelf, record in self._left():
+            if _image(shelf, record) == change.what:
+                shelf.drop_image(record.volume)
+                self._records.without_image(record)
 
     def templates(self) -> tuple[Template, ...]:
         """Every one that this machine made or saw made."""
@@ -106,6 +118,18 @@ class ProxmoxTemplateDriver:
             for found in ours:
                 if not clones.get(found.vmid, frozenset()) - gone:
                     yield shelf, found
+
+    def _left(self) -> Iterator[tuple[Shelf, Record]]:
+        """Images that nobody needs any more: their templates are ready."""
+        shelves = {shelf.provider.place: shelf for shelf in self._shelves()}
+        for record in self._records.all():
+            shelf = shelves.get(record.place)
+            if (
+                shelf is not None
+                and record.volume
+                and any(found.ready for found in shelf.find(record.name))
+            ):
+                yield shelf, record
 
     def _shelf(self, provider: Proxmox) -> Shelf:
         self._workspace.resource(_Places).add(provider)
@@ -147,6 +171,10 @@ def _key(shelf: Shelf, found: Found) -> str:
 
 def _what(shelf: Shelf, found: Found) -> str:
     return f"{_KIND}{found.mark.template} (VM {found.vmid} of {shelf.node})"
+
+
+def _image(shelf: Shelf, record: Record) -> str:
+    return f"image {record.volume} of {shelf.node}"
 
 
 def _machines(shelf: Shelf, hosts: frozenset[str]) -> frozenset[int]:

@@ -5,6 +5,7 @@ So a run that was killed, an answer that was lost or another run cost a look, ne
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -60,7 +61,8 @@ class Making:
                     raise
                 self.shelf.api.pause(_SETTLE)
             else:
-                self._tidy(vmid)
+                self._remember(vmid)
+                self._tidy()
                 return
 
     def _finished(self) -> int | None:
@@ -232,14 +234,19 @@ class Making:
             "memory": 1024,
         }
 
-    def _tidy(self, vmid: int) -> None:
-        """The image has served; what came of it is remembered."""
+    def _remember(self, vmid: int) -> None:
+        record = self._record()
+        values = {"vmid": vmid, "made": record.made or now()}
+        self.records.put(record.model_copy(update=values))
+
+    def _tidy(self) -> None:
+        """The image has served. One that will not go is pruned by a later run."""
         record = self._record()
         if record.volume:
             self.target.report("remove the image that was sent")
-            self.shelf.drop_image(record.volume)
-        values = {"volume": "", "volume_size": 0, "vmid": vmid, "made": record.made or now()}
-        self.records.put(record.model_copy(update=values))
+            with contextlib.suppress(DriverError):
+                self.shelf.drop_image(record.volume)
+                self.records.without_image(record)
 
     def _record(self) -> Record:
         place = self.shelf.provider

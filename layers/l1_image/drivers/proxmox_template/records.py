@@ -67,6 +67,10 @@ class Records:
         fresh.replace(path)
         return record
 
+    def without_image(self, record: Record) -> None:
+        """The image that it was made from lies there no longer."""
+        self.put(record.model_copy(update={"volume": "", "volume_size": 0}))
+
     def drop(self, place: str, name: str) -> None:
         """Forget it."""
         with contextlib.suppress(FileNotFoundError):
