@@ -110,7 +110,7 @@ def test_the_contract_holds_with_the_guides_privileges(pve, workspace, hold, mak
 
 
 def test_a_template_takes_each_of_its_privileges_and_no_other(pve, workspace, hold, make_subject):
-    """Without any one of them something is refused or cannot be seen; with them alone it is made."""
+    """Without any of them something is refused or cannot be seen; with them alone it is made."""
     roles = pve.world.access.roles
     roles |= {name: frozenset(held) for name, held in TEMPLATES.items()}
     unneeded = []
