@@ -406,6 +406,24 @@ class Lab:
                 hosts, names, accept_small=accept_small, listen=on_event, jobs=jobs
             )
 
+    def capture_disks(
+        self,
+        *selectors: str,
+        live: bool = False,
+        on_event: events.Listener = events.ignore,
+    ) -> CaptureReport:
+        """Capture the boot disks of these hosts, one after the other.
+
+        Each machine is shut down in order, and started again at once; with ``live`` it runs on, and
+        the copy is as after a power cut.
+        """
+        from lab.recovery.disks import Disks  # noqa: PLC0415 (most calls need none of it)
+
+        disks = Disks(self.captures, self._engine, self.workspace, self._journal)
+        hosts = self.select(*selectors)
+        with self._running():
+            return disks.take(hosts, live=live, listen=on_event)
+
     def undeclared(self) -> tuple[str, ...]:
         """Hosts of which something exists and that no file declares any more."""
         known = {o.host for o in self._journal.ledger()}

@@ -9,7 +9,7 @@ import pytest
 
 from lab.errors import DriverError, Interrupted
 from layers.l1_image import planner
-from layers.l1_image.drivers.debian import download
+from layers.l1_image.drivers.debian import diskfile, download
 from layers.l1_image.drivers.debian.driver import DebianDriver
 
 pytestmark = pytest.mark.skipif(
@@ -120,8 +120,8 @@ def used(server, monkeypatch):
             wrong.append(source)
         return run(argv, **more)
 
-    run = download.run
-    monkeypatch.setattr(download, "run", looked)
+    run = diskfile.run
+    monkeypatch.setattr(diskfile, "run", looked)
     return wrong
 
 
