@@ -17,7 +17,7 @@ def examined(path: Path, shown: str) -> str:
 
     Raises DriverError where it refers to another file, is closed or damaged, or is no disk.
     """
-    argv = ["qemu-img", "info", "--output=json", path]
+    argv: list[str | Path] = ["qemu-img", "info", "--output=json", path]
     told = json.loads(run(argv, doing=f"read {shown}", deadline=60).stdout)
     kind, specific = told["format"], told.get("format-specific", {}).get("data", {})
     if told.get("backing-filename") or specific.get("data-file"):

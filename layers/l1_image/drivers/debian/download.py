@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.request
-from email.message import Message
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -68,7 +67,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         fp: IO[bytes],
         code: int,
         msg: str,
-        headers: Message,
+        headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
         scheme, before = urlsplit(newurl).scheme, urlsplit(req.full_url).scheme

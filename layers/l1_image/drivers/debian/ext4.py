@@ -188,7 +188,7 @@ class Ext4:
 def root_of(disk: Path, shown: str, workspace: Workspace) -> Ext4:
     """The ext4 filesystem of a raw disk that holds an operating system. Raises DriverError."""
     env = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
-    argv = ["sfdisk", "--json", disk]
+    argv: list[str | Path] = ["sfdisk", "--json", disk]
     done = run(argv, doing=f"read the partitions of {shown}", deadline=60, env=env)
     table = json.loads(done.stdout)["partitiontable"]
     sector = int(table.get("sectorsize", 512))

@@ -74,8 +74,10 @@ class _Still:
             if runs:
                 self._stop()
             self._target.report("copying the boot disk")
-            argv = ["cp", "--reflink=auto", "--sparse=always", folder.root, copy]
-            self._run(argv, f"copy the boot disk of {folder.host}")
+            self._run(
+                ["cp", "--reflink=auto", "--sparse=always", folder.root, copy],
+                f"copy the boot disk of {folder.host}",
+            )
             in_order = (runs or resumed) and self._mark.read_text() == _IN_ORDER
         finally:
             if runs or resumed:
