@@ -108,6 +108,8 @@ class Disks:
             part.notes = (f"the disk was read {disk.how}: its filesystem is not settled",)
         part.tell("dropping old captures")
         self._drop(repository, (capture, *every), host)
+        if disk.trouble is not None:
+            raise disk.trouble
 
     def _drop(self, repository: Repository, every: Sequence[Capture], host: Host) -> None:
         gone = disposable(every, host.lifecycle.keep)
@@ -121,9 +123,10 @@ class Disks:
         for one in host.parts.get(layer.name, ()):
             driver: object = layer.drivers[one.driver](self._workspace)
             if not isinstance(driver, Imaging):
+                kind = self._engine.inventory.providers.get(host.provider) or one.driver
                 raise PlanError(
                     f"Unable to capture the boot disk of {host.name}: machines of kind"
-                    f" {one.driver} do not hand theirs out.",
+                    f" {kind} do not hand theirs out.",
                     hint=f"lab capture host={host.name}   (its data and its identity)",
                 )
             target: Target[Any, Any] = Target(

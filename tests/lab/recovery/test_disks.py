@@ -7,7 +7,7 @@ import os
 import pytest
 
 from lab.cli import main
-from lab.errors import PlanError
+from lab.errors import DriverError, PlanError
 from lab.model.outcome import ExitCode
 from lab.model.template import BootDisk
 from layers.l2_instantiate.drivers import existing
@@ -29,7 +29,9 @@ def machine(monkeypatch, tmp_path):
             if len(asked) > 3:
                 raise PlanError("Unable to copy it.")
             target.report("copying")
-            yield BootDisk(disk, quiesced=not live, how="running" if live else "shut down in order")
+            how = "running" if live else "shut down in order"
+            trouble = DriverError("it panics") if len(asked) == 2 else None
+            yield BootDisk(disk, not live, how, trouble)
 
     monkeypatch.setattr(existing, "ExistingDriver", WithDisk)
     return asked
@@ -44,9 +46,9 @@ def test_disks_are_stored_listed_read_back_and_dropped(here, machine):
     place = here()
     text = (place.root / "personas/p.yaml").read_text()
     (place.root / "personas/p.yaml").write_text(text.replace("last: 99", "last: 2, daily: 0"))
-    for live in (False, False, True):
+    for live, code in ((False, 0), (False, 1), (True, 0)):
         report = take(place, live=live)
-        assert report.exit_code is ExitCode.OK
+        assert report.exit_code == code
         (record,) = report.records
         assert (record.data, record.size, record.files) == ("disk", len(CONTENT), 0)
     assert "its filesystem is not settled" in report.notes["me", "disk"][0]

@@ -110,6 +110,21 @@ def test_it_runs_again_although_copying_failed_and_somebody_wants_to_stop(
     assert not (folder.home / ".capture").exists()
 
 
+def test_a_machine_that_does_not_come_up_again_is_told_and_its_copy_is_kept(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Power) -> None:
+        raise DriverError("it panics")
+
+    monkeypatch.setattr(Power, "start", fails)
+    mark = Folder(host.workspace, "web1").home / ".stopped"
+    mark.write_text("in order")
+    with host.driver.boot_disk(host.target(), live=False) as disk:
+        assert str(disk.trouble) == "it panics"
+        assert disk.path.exists()
+    assert mark.exists(), "the next call would start it again"
+
+
 def test_no_room_is_said_before_anything_is_stopped(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
