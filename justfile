@@ -47,6 +47,10 @@ ssh *args:
 doctor *args:
     @lab doctor "$@"
 
+# Is the runway clear for these hosts?  just runway provider=pve
+runway *args:
+    @lab doctor "$@"
+
 # Capture what must not be lost:  just capture   just capture host=media1 data=photos
 capture *args:
     @lab capture "$@"
@@ -118,6 +122,10 @@ peers:
     go install github.com/getsops/sops/v3/cmd/sops@v3.13.3; \
     go install filippo.io/age/cmd/...@v1.3.2; \
     echo "sops and age are in $GOBIN"
+
+# How far the Proxmox stand-in agrees with the real API's recorded word, and every miss
+pve-agreement:
+    @python -m tests.standins.proxmox.agreement
 
 # What must hold before a commit: lint, types, import contracts, fast tests
 check: lint test-fast

@@ -16,8 +16,8 @@ from lab.layer import Report, Workspace
 from lab.model.baseline import Baseline
 from lab.model.template import Candidate
 from layers.l1_image import baseline as records
-from layers.l1_image.drivers.debian import diskfile
-from layers.l1_image.drivers.debian.disk import copy_into
+from layers.l1_image import diskfile
+from layers.l1_image.disk import copy_into
 from layers.l1_image.drivers.debian.ext4 import Ext4, root_of
 from layers.l1_image.spec import RECIPE, Definition
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from lab.errors import DriverError
 from lab.layer import Report, Workspace
+from layers.l1_image import diskfile
 from layers.l1_image.base import Base
-from layers.l1_image.drivers.debian import diskfile
 from layers.l1_image.spec import Spec
 
 _PIECE = 1 << 20
