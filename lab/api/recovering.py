@@ -89,12 +89,15 @@ class Recovery:
         with self._running(on_event) as listen:
             return self._rebuilds.carry_out(self._select(*selectors), ask, listen=listen)
 
-    def drill(self, *selectors: str, on_event: events.Listener = events.ignore) -> DrillReport:
+    def drill(
+        self, *selectors: str, sandbox: str = "", on_event: events.Listener = events.ignore
+    ) -> DrillReport:
         """Prove that these hosts come back from their captures: a throwaway twin of each, alone.
 
+        The twin is of the host's own kind, else a container; or as ``sandbox`` says.
         What it showed is kept: as JSON and Markdown in the state folder, and in the journal.
         """
-        drills = Drills(self._captures, self._engine, self._workspace, self._journal, self._twin)
+        drills = Drills(self._captures, self._engine, self._workspace, self._twin, sandbox)
         with self._running(on_event) as listen:
             return drills.carry_out(self._select(*selectors), listen=listen)
 

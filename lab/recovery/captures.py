@@ -150,8 +150,8 @@ class Captures:
         host, one, repository = taking.host, taking.one, taking.repository
         endpoint = reach.endpoint_of(taking.machines, host.name)
         known = [r for r in self._journal.captures() if (r.host, r.data) == (host.name, one.name)]
-        if not known:
-            taking.listing.get()  # makes the repository, where this is the first capture ever
+        if not self._journal.captures():
+            taking.listing.get()  # makes the repository: this is the first capture ever
         taken = capturing.take(
             repository,
             self._workspace.resource(shells).to(endpoint),

@@ -60,6 +60,8 @@ class DebianDriver:
             kept = self._images.find(spec.name)
             if kept is not None and not kept.damaged:
                 return  # another run built it while this one waited
+            if self._images.borrow(spec.name, folder):
+                return
             self._check_room(spec)
             with self._images.logged(spec.name) as log:
                 if spec.image.base.suite:
