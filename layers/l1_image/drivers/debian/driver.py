@@ -43,6 +43,7 @@ class DebianDriver:
             name=name,
             path=str(self._images.disk(name)),
             present=present,
+            lent=not present and self._images.is_lent(name),
             damaged="" if kept is None else kept.damaged,
             users=() if kept is None else kept.users,
             baseline=self._images.baseline(name) if present else None,
