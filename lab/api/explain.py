@@ -57,6 +57,8 @@ def _key(topic: str, documents: dict[str, dict[str, Any]]) -> str | None:
         node: dict[str, Any] | None = document
         if name == "hosts":
             node = document["properties"]["hosts"]["additionalProperties"]
+        elif "properties" not in document:  # names of the user's own choice, each with what it is
+            node = document["additionalProperties"]
         for step in topic.split("."):
             node = _child(node, step, definitions)
         if node is not None:
