@@ -57,7 +57,8 @@ class HostImage:
         promoted: ``wanted`` was promoted; otherwise it follows from the definition.
         own: What the definition comes to.
         built: ``wanted`` is there.
-        fields: Where the definitions of the two templates differ.
+        captured: The capture that ``wanted`` was made of; ``""``: it was built.
+        fields: Where the definitions of the two templates differ; a captured one has none.
         packages: Where what they hold differs; empty also where one of them is not known.
     """
 
@@ -68,6 +69,7 @@ class HostImage:
     promoted: bool
     own: str
     built: bool
+    captured: str = ""
     fields: tuple[FieldDiff, ...] = ()
     packages: tuple[PackageDiff, ...] = ()
 
@@ -244,6 +246,7 @@ def _standing(
     before = found.get(lies_on or "")
     after = found.get(spec.name)
     differs = before is not None and lies_on != spec.name
+    captured = any(t is not None and t.captured for t in (before, after))
     then = before.definition if before is not None else {}
     wanted = after.definition if after is not None else {}
     if after is None and spec.name == spec.own_name:
@@ -256,7 +259,8 @@ def _standing(
         promoted=spec.pinned,
         own=spec.own_name,
         built=after is not None and not after.damaged,
-        fields=_fields(then, wanted) if differs and wanted else (),
+        fields=_fields(then, wanted) if differs and wanted and not captured else (),
+        captured=after.captured if after is not None else "",
         packages=_packages(
             before.baseline if before else None, after.baseline if after and differs else None
         ),

@@ -82,6 +82,16 @@ def test_the_definition_tells_what_differs_before_anything_is_built(lab):
     assert [(f.field, f.before, f.after) for f in one.fields] == [("packages", [], ["jq"])]
 
 
+def test_a_captured_template_has_no_definition_to_compare(lab, root):
+    put(lab, OLD, ["web1"], {"jq": "1.7"})
+    put(lab, "web-0123456789ab", packages={"jq": "1.8"}, captured="web1@1a2b3c4d")
+    lab.images.promote(["web"], "web-0123456789ab")
+    with Lab.load(root) as after:
+        (one,) = after.images.standing(after.select("host=web1"))
+    assert (one.behind, one.captured, one.fields) == (True, "web1@1a2b3c4d", ())
+    assert [(p.name, p.before, p.after) for p in one.packages] == [("jq", "1.7", "1.8")]
+
+
 def test_promoting_writes_one_file_that_the_next_plan_reads(lab, root):
     put(lab, OLD, ["web1"])
     (done,) = lab.images.promote(["web"], OLD)
