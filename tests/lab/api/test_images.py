@@ -200,3 +200,16 @@ def test_a_converge_leaves_what_was_captured(lab):
     put(lab, "web-0123456789ab", captured="web1@1a2b3c4d")
     plan = lab.plan("persona=web", layer="l1")
     assert not [c for p in plan.parts for c in p.plan.changes if c.action == "delete"]
+
+
+def test_where_templates_do_not_know_their_users_the_machines_are_asked(root):
+    (root / "lab.yaml").write_text(FILES["lab.yaml"].replace("kind: qemu", "kind: memory"))
+    with Lab.load(root) as lab:
+        assert lab.converge("persona=web", layer="l2").exit_code == 0
+        first = lab.images.standing(lab.select("host=web1"))[0]
+        assert (first.lies_on, first.behind) == (first.wanted, False)
+    web = root / "personas/web.yaml"
+    web.write_text(web.read_text().replace("[jq]", "[jq, vim]"))
+    with Lab.load(root) as lab:
+        after = lab.images.standing(lab.select("host=web1"))[0]
+        assert (after.lies_on, after.behind) == (first.wanted, True)
