@@ -252,6 +252,21 @@ def test_a_foreign_machine_of_that_name_or_vmid_is_left_alone(bench):
     assert bench.again().unused(frozenset()) == ()
 
 
+def test_a_clone_that_somebody_made_is_theirs_whatever_its_description_says(bench):
+    target = bench.target()
+    vmid, ours = int(bench.converge(target).path), dict(bench.pve.guest(9000).config)
+    bench.pve.add_vm(104, "mine", tags=ours["tags"], description=ours["description"])
+    theirs = dict(bench.pve.guest(104).config)
+    driver = bench.again()
+    assert driver.observe(target).path == str(vmid)
+    for change in driver.unused(frozenset()):
+        driver.prune(change)
+    assert set(bench.pve.world.guests) == {104}
+    assert not bench.again().observe(target).damaged
+    assert bench.converge(target).path == str(vmid)
+    assert bench.pve.guest(104).config == theirs
+
+
 def test_an_id_that_somebody_took_meanwhile_is_passed_over(bench):
     target = bench.target()
     bench.pve.fail(

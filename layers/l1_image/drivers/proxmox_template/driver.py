@@ -15,7 +15,7 @@ from layers.l1_image.buildroom import BuildRoom
 from layers.l1_image.drivers.proxmox_template.making import Making
 from layers.l1_image.drivers.proxmox_template.records import Record, Records
 from layers.l1_image.drivers.proxmox_template.shelf import Found, Shelf
-from layers.l1_image.spec import Inputs, Observed, Spec
+from layers.l1_image.spec import Inputs, Observed, Previous, Spec
 
 _KIND = "template "
 
@@ -42,8 +42,19 @@ class ProxmoxTemplateDriver:
             path="" if whole is None else str(whole.vmid),
             present=whole is not None,
             damaged=f"it was left half made (VM {', '.join(halves)})" if halves else "",
+            users=() if whole is None else self._records.users(spec.name),
             baseline=record.baseline if whole is not None and record is not None else None,
+            previous=None if whole is not None else self._before(target),
         )
+
+    def _before(self, target: Target[Spec, Inputs]) -> Previous | None:
+        """The template that the host was made from until now."""
+        for record in self._records.all():
+            if record.name != target.spec.name and target.host.name in self._records.users(
+                record.name
+            ):
+                return Previous(name=record.name, definition=record.definition)
+        return None
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Make it. What is there already, whole, is left alone."""
@@ -93,6 +104,7 @@ class ProxmoxTemplateDriver:
             Template(
                 name=record.name,
                 size=record.size,
+                users=self._records.users(record.name),
                 made=record.made,
                 definition=record.definition.model_dump(mode="json"),
                 baseline=record.baseline,

@@ -213,7 +213,7 @@ class Making:
 
     def _settings(self, vmid: int, volume: str) -> dict[str, Any]:
         provider = self.shelf.provider
-        unfinished = Mark(self.shelf.lab, self.name, provider.storage)
+        unfinished = Mark(self.shelf.lab, self.name, provider.storage, vmid)
         return {
             "vmid": vmid,
             "name": self.name,
