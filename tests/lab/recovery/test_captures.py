@@ -23,7 +23,7 @@ POINTS = [
 
 
 def test_what_is_captured_reads_back_as_it_was(here):
-    made = here(", dump: 'echo all of it', restore: cat")
+    made = here(", dump: 'echo all of it', restore: cat", store=False)
     report = made.capture()
     assert report.exit_code is ExitCode.OK
     (record,) = report.records

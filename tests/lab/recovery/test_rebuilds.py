@@ -80,6 +80,7 @@ def real(tmp_path_factory, sandbox, keys):
             "data: {photos: {paths: [/srv/photos]}, notes: {paths: [/var/lib/notes]}}\n",
             "inventory/hosts.yaml": "hosts: {keep: {persona: keep, provider: box}}\n",
         }
+        shutil.copytree(keys / "quick-store", base / "store")
         for path, text in files.items():
             (made.root / path).parent.mkdir(parents=True, exist_ok=True)
             (made.root / path).write_text(text)
