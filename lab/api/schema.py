@@ -21,7 +21,7 @@ def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
     for layer in layers:
         schema = _schema(layer.document, definitions, layer.short)
         for name, field in schema.get("properties", {}).items():
-            if name == "provider" and name in layer.sections:
+            if name == "provider" and _refuses_more(field, definitions):
                 provider = field
             elif name in layer.sections:
                 sections[name] = field
@@ -58,6 +58,13 @@ def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
     return {
         name: {"$schema": DIALECT, **body, "$defs": definitions} for name, body in files.items()
     }
+
+
+def _refuses_more(field: dict[str, Any], definitions: dict[str, Any]) -> bool:
+    """Whether it is the whole of a provider: the other layers only look at what matters to them."""
+    variants = field.get("oneOf", field.get("anyOf", [field]))
+    names = [str(v.get("$ref", "")).removeprefix("#/$defs/") for v in variants]
+    return all(definitions.get(n, {}).get("additionalProperties") is False for n in names)
 
 
 def _schema(model: type[BaseModel], definitions: dict[str, Any], owner: str) -> dict[str, Any]:

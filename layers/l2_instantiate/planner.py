@@ -18,6 +18,7 @@ from layers.l2_instantiate.spec import (
     Existing,
     Observed,
     Outputs,
+    ProxmoxProvider,
     Spec,
 )
 from layers.l2_instantiate.wanted import (
@@ -48,6 +49,10 @@ __all__ = [
 def parts(document: Document) -> tuple[Part, ...]:
     """One machine, or none where the persona declares none; one that is there is always one."""
     provider = document.provider
+    if isinstance(provider, ProxmoxProvider):
+        if document.machine is None:
+            return ()
+        return (Part("", "terraform", Spec(machine=document.machine, proxmox=provider)),)
     if provider.kind == EXISTING:
         return (Part("", EXISTING, Spec(existing=document.existing or Existing())),)
     if document.machine is None:

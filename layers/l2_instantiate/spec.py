@@ -10,13 +10,16 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     InstanceOf,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from lab.model import proxmox
 from lab.model.files import File, LabFile
 from lab.model.secret import Secret, SecretText
 from lab.model.units import Duration, Size, show_size
@@ -24,7 +27,7 @@ from layers.l2_instantiate.ports import Ports
 
 ROOT = "root"
 EXISTING = "existing"
-KINDS = ("docker", EXISTING, "memory", "qemu")
+KINDS = ("docker", EXISTING, "memory", proxmox.KIND, "qemu")
 _MIB = 1024**2
 _SECTOR = 512
 _LEAST_MEMORY = 128 * _MIB
@@ -134,7 +137,7 @@ class Provider(_Declared):
     ``host`` is the address of a Docker engine, where it is neither ``DOCKER_HOST`` nor the usual.
     """
 
-    kind: str = Field(json_schema_extra={"enum": list(KINDS)})
+    kind: str = Field(json_schema_extra={"enum": [k for k in KINDS if k != proxmox.KIND]})
     name: str = ""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
@@ -192,6 +195,18 @@ class Provider(_Declared):
         return self
 
 
+class ProxmoxProvider(proxmox.Proxmox):
+    """A provider of kind ``proxmox``, with what only machines need of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+AnyProvider = Annotated[
+    Annotated[Provider, Tag(proxmox.OTHER)] | Annotated[ProxmoxProvider, Tag(proxmox.KIND)],
+    Discriminator(proxmox.variant),
+]
+
+
 class Existing(_Declared):
     """The section ``existing``: how to log in to a machine that this lab did not make.
 
@@ -241,7 +256,7 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    provider: Provider
+    provider: AnyProvider
     machine: Machine | None = None
     existing: Existing | None = None
 
@@ -269,7 +284,7 @@ class Document(BaseModel):
 
 def _kind(info: ValidationInfo) -> str | None:
     provider = info.data.get("provider")
-    return provider.kind if isinstance(provider, Provider) else None
+    return provider.kind if isinstance(provider, Provider | ProxmoxProvider) else None
 
 
 class Spec(_Declared):
@@ -284,6 +299,7 @@ class Spec(_Declared):
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
     boot_deadline: int | None = Field(default=None, description="seconds")
+    proxmox: ProxmoxProvider | None = Field(default=None, description="where it is made, if there")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
