@@ -155,7 +155,7 @@ class Proxmox(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    kind: Literal["proxmox"] = KIND
+    kind: Literal["proxmox"] = "proxmox"
     url: Annotated[str, AfterValidator(_url)] = Field(
         description="the API of any node of the cluster", examples=["https://pve.lan:8006"]
     )
