@@ -46,8 +46,8 @@ def _disk_problems(machine: Made) -> Problems:
         (
             ("machine", "disks", name, "size"),
             (
-                f"the disk {name} has {show_size_exact(disk.size)}: on Proxmox VE a disk is a whole "
-                "number of GiB"
+                f"the disk {name} has {show_size_exact(disk.size)}: on Proxmox VE a disk is a "
+                "whole number of GiB"
             ),
         )
         for name, disk in machine.disks.items()

@@ -120,7 +120,7 @@ class ProxmoxProvider(proxmox.Proxmox):
     backend: dict[str, dict[str, str | int | bool]] | None = Field(
         default=None,
         description="where tofu keeps its state, in its own words; left out: this lab's state",
-        examples=[{"s3": {"bucket": "lab", "region": "eu-west-1"}}],
+        examples=[{"s3": {"bucket": "lab", "key": "lab/{host}.tfstate"}}],
     )
     mirror: str | None = Field(
         default=None, description="a folder with tofu's providers, where there is no registry"
@@ -130,7 +130,13 @@ class ProxmoxProvider(proxmox.Proxmox):
     @classmethod
     def _one_backend(cls, backend: Any) -> Any:
         if backend is not None and len(backend) != 1:
-            raise ValueError("name one backend: backend: {s3: {bucket: lab, region: eu-west-1}}")
+            raise ValueError("name one backend: backend: {s3: {bucket: lab, key: lab/{host}}}")
+        texts = [v for words in (backend or {}).values() for v in words.values()]
+        if backend is not None and not any(isinstance(t, str) and "{host}" in t for t in texts):
+            raise ValueError(
+                "each host has a state of its own: write {host} into what tells them apart, like "
+                "key: 'lab/{host}.tfstate'"
+            )
         return backend
 
     @field_validator("mirror")

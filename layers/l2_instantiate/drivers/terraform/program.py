@@ -66,7 +66,8 @@ def find() -> Program:
 
 def _ask(path: str) -> Program:
     doing = f"ask {path} for its version"
-    answer = run([path, "version", "-json"], doing=doing, env={"CHECKPOINT_DISABLE": "1"})
+    quiet = {"CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull}
+    answer = run([path, "version", "-json"], doing=doing, env=quiet)
     try:
         words = str(json.loads(answer.text)["terraform_version"]).split("-")[0].split(".")
         version = tuple(int(word) for word in words)
