@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lab.api import schema as schemas
     from lab.api import secrets as lab_secrets
     from lab.api import why as reasons
+    from lab.api.images import Images
     from lab.api.recovering import Recovery
     from lab.recovery.captures import CaptureReport, Captures
     from lab.recovery.drilling import Twin
@@ -367,6 +368,16 @@ class Lab:
             running=self._running,
             twin=self._twin,
         )
+
+    @cached_property
+    def images(self) -> Images:
+        """Its templates: which there are, who is behind, promote, prune."""
+        from lab.api.images import Images  # noqa: PLC0415 (most calls need none of it)
+
+        def check() -> None:
+            Lab.load(self.root, self.layers, secrets_may_lack=True).close()
+
+        return Images(self.inventory, self._engine, running=self._running, check=check)
 
     @contextmanager
     def _twin(self, root: Path, host: str) -> Iterator[Twin]:

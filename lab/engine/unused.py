@@ -11,10 +11,10 @@ from lab.engine.approval import UNUSED
 from lab.engine.protocol import Run
 from lab.engine.record import failure_of
 from lab.errors import LabError
-from lab.layer import Layer, Prunable
+from lab.layer import Layer, Prunable, Shelving
 from lab.model.host import Host
 from lab.model.outcome import Failure, Outcome, PartReport
-from lab.model.plan import Plan
+from lab.model.plan import Change, Plan
 
 
 class Sharing(Run, Protocol):
@@ -36,25 +36,34 @@ class Sharing(Run, Protocol):
 
 
 def plan_unused(
-    run: Sharing, *, leaving: frozenset[str], destroying: frozenset[str] = frozenset()
+    run: Sharing,
+    *,
+    leaving: frozenset[str] = frozenset(),
+    destroying: frozenset[str] = frozenset(),
+    asked: bool = False,
 ) -> list[PartReport]:
-    """What would be pruned, were the run's plans applied."""
+    """What would be pruned, were the run's plans applied.
+
+    ``asked``: pruning is what the run is for: of every driver, also what is else left alone.
+    """
     reports: list[PartReport] = []
-    for layer, name, driver in _prunables(run, destroying):
+    for layer, name, driver in _prunables(run, destroying, asked=asked):
         start = time.monotonic()
-        changes = driver.unused(_keep(run, layer, destroying), leaving)
+        changes = _unneeded(driver, _keep(run, layer, destroying), leaving, asked=asked)
         if changes:
             plan = Plan(changes=changes)
             reports.append(_ended(run, layer, name, plan, Outcome.PENDING, start))
     return reports
 
 
-def prune_unused(run: Sharing, *, destroying: frozenset[str] = frozenset()) -> list[PartReport]:
-    """Delete what no host uses any more."""
+def prune_unused(
+    run: Sharing, *, destroying: frozenset[str] = frozenset(), asked: bool = False
+) -> list[PartReport]:
+    """Delete what no host uses any more (``asked``: see :func:`plan_unused`)."""
     reports: list[PartReport] = []
-    for layer, name, driver in _prunables(run, destroying):
+    for layer, name, driver in _prunables(run, destroying, asked=asked):
         start = time.monotonic()
-        changes = driver.unused(_keep(run, layer, destroying))
+        changes = _unneeded(driver, _keep(run, layer, destroying), frozenset(), asked=asked)
         plan = Plan(changes=tuple(c for c in changes if run.approval.permits(layer.name, c)))
         applied, failure = _prune(run, layer, driver, plan)
         if plan:
@@ -63,6 +72,13 @@ def prune_unused(run: Sharing, *, destroying: frozenset[str] = frozenset()) -> l
                 _ended(run, layer, name, plan, outcome, start, applied=applied, failure=failure)
             )
     return reports
+
+
+def _unneeded(
+    driver: Prunable, keep: frozenset[str], leaving: frozenset[str], *, asked: bool
+) -> tuple[Change, ...]:
+    spare = driver.spare(keep) if asked and isinstance(driver, Shelving) else ()
+    return (*driver.unused(keep, leaving), *spare)
 
 
 def _prune(
@@ -110,7 +126,9 @@ def _ended(
     return report
 
 
-def _prunables(run: Sharing, destroying: frozenset[str]) -> list[tuple[Layer, str, Prunable]]:
+def _prunables(
+    run: Sharing, destroying: frozenset[str], *, asked: bool
+) -> list[tuple[Layer, str, Prunable]]:
     """Drivers with shared things, of the layers that this run acts on."""
     found: list[tuple[Layer, str, Prunable]] = []
     for index, layer in enumerate(run.layers[: run.options.stop + 1]):
@@ -118,7 +136,7 @@ def _prunables(run: Sharing, destroying: frozenset[str]) -> list[tuple[Layer, st
             continue
         names = {p.driver for h in run.hosts for p in h.parts.get(layer.name, ())}
         for name in sorted(names):
-            wanted = destroying or run.was_used(layer, name)
+            wanted = asked or destroying or run.was_used(layer, name)
             driver: object = run.driver(layer, name) if wanted else None
             if isinstance(driver, Prunable):
                 found.append((layer, name, driver))

@@ -29,8 +29,21 @@ from lab.model.secret import SecretText
 KIND = "proxmox"
 OTHER = "other"
 
+LXC = "lxc"
+
 TAG = "strata"
 """The tag that everything of ours carries, besides those that tell whose it is."""
+
+TEMPLATE_TAG = "strata_template"
+"""The tag of templates; the underscore keeps it apart from every host's."""
+
+_NOT_IN_A_TAG = re.compile(r"[^a-z0-9_.+-]")
+
+
+def host_tag(host: str) -> str:
+    """The tag of a host's machine: for people and their searches; its description decides."""
+    return _NOT_IN_A_TAG.sub("-", f"{TAG}-{host}".lower())
+
 
 _SHA256_BYTES = 32
 _LOWEST_ID, _HIGHEST_ID = 100, 999_999_999

@@ -24,11 +24,16 @@ def parts(document: Document) -> tuple[Part, ...]:
 
 
 def check(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ...]:  # noqa: ARG001
-    """What only a machine with a kernel and a disk of its own can have."""
+    """What a cloud image cannot be given, and what only a machine with a kernel of its own has."""
     spec = part.spec
-    if not isinstance(spec, Spec) or spec.engine is None:
+    if not isinstance(spec, Spec):
         return ()
     problems: list[tuple[tuple[str | int, ...], str]] = []
+    if not spec.image.base.suite:
+        what = "a cloud image is taken as it is: what is added to it belongs under system:"
+        problems += [(("image", key), what) for key in _BUILT_IN if getattr(spec.image, key)]
+    if spec.engine is None:
+        return tuple(problems)
     if not spec.image.base.suite:
         what = "a cloud image is a disk: for kind docker write a suite, like debian-13"
         problems.append((("image", "base"), what))
@@ -36,6 +41,9 @@ def check(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ..
         what = "a container has no kernel of its own: leave kernel_parameters out for kind docker"
         problems.append((("image", "kernel_parameters"), what))
     return tuple(problems)
+
+
+_BUILT_IN = ("packages", "repositories", "files", "certificates", "kernel_parameters")
 
 
 def shared(target: Target[Spec, Inputs]) -> str:
@@ -62,6 +70,8 @@ def plan(
         return Plan()
     if observed is not None and observed.foreign:
         return Plan(blockers=(_foreign(target.spec, observed),))
+    if target.spec.name != target.spec.own_name:
+        return Plan(blockers=(_not_to_be_made(target, observed),))
     if observed is not None and observed.damaged and observed.users:
         hosts = ", ".join(observed.users)
         return Plan(
@@ -119,10 +129,26 @@ def declared_baseline(definition: Definition) -> Baseline:
 
 def _outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:
     recorded = None if observed is None or not observed.present else observed.baseline
+    spec = target.spec
+    own = spec.name == spec.own_name
     return Outputs(
         template=None if observed is None else observed.path,
-        template_name=target.spec.name,
-        baseline=recorded or declared_baseline(target.spec.definition),
+        template_name=spec.name,
+        stays=spec.pinned,
+        baseline=recorded or (declared_baseline(spec.definition) if own else Baseline()),
+    )
+
+
+def _not_to_be_made(target: Target[Spec, Inputs], observed: Observed | None) -> Blocker:
+    """A promoted template that is not here, and is not what the definition comes to."""
+    image, persona = target.spec.image, target.host.persona
+    host, _, capture = image.captured.partition("@")
+    again = f"lab image promote --from-capture host={host} at={capture} persona={persona}"
+    anew = f"lab image promote persona={persona}   (what its definition comes to now)"
+    damaged = "" if observed is None else observed.damaged
+    why = f"it is promoted, and {damaged or 'it is not here'}"
+    return Blocker(
+        what=f"template {target.spec.name}", why=why, hint=again if image.captured else anew
     )
 
 

@@ -262,13 +262,17 @@ class Spec(Declared):
 
 
 class Inputs(BaseModel):
-    """From below. ``template`` is ``None`` while it is only predicted."""
+    """From below. ``template`` is ``None`` while it is only predicted.
+
+    ``stays``: the template is for new machines; one that lies on another is not made anew for it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     accelerator: Literal["kvm", "tcg"] | None = None
     template: str | None = None
     template_name: str | None = None
+    stays: bool = False
 
 
 class ObservedDisk(Declared):

@@ -83,11 +83,10 @@ class Api:
                 changes, remembered.failed = self._changes, None
                 try:
                     remembered.answer = self.get(path, doing=doing, **params)
-                except TransportError as error:
-                    remembered.failed = error
+                except DriverError as error:
+                    remembered.failed, remembered.at = error, time.monotonic()
                     raise
-                finally:
-                    remembered.changes, remembered.at = changes, time.monotonic()
+                remembered.changes, remembered.at = changes, time.monotonic()
             return remembered.answer
 
     def post(self, path: str, /, *, doing: str, **params: Any) -> Any:
@@ -227,7 +226,7 @@ class _Remembered:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.answer: Any = None
-        self.failed: TransportError | None = None
+        self.failed: DriverError | None = None
         self.changes = -1
         self.at = 0.0
 

@@ -9,12 +9,13 @@ from lab.errors import DriverError
 from lab.layer import Target, Workspace
 from lab.model.baseline import Baseline
 from lab.model.plan import Action, Change, FieldDiff
+from lab.model.template import Template
 from lab.model.units import show_size
 from layers.l1_image import baseline as records
 from layers.l1_image import tree
 from layers.l1_image.drivers.debian import disk, download
 from layers.l1_image.drivers.debian.recipe import RECIPE
-from layers.l1_image.drivers.debian.store import Images
+from layers.l1_image.drivers.debian.store import Images, Kept
 from layers.l1_image.spec import Inputs, Observed, Previous, Spec
 
 _GIB = 1 << 30
@@ -72,16 +73,38 @@ class DebianDriver:
     def unused(
         self, keep: frozenset[str], leaving: frozenset[str] = frozenset()
     ) -> tuple[Change, ...]:
-        """Templates that no declared host needs and no machine that stays lies on."""
+        """Templates that no declared host needs and no machine that stays lies on.
+
+        Those that were made of captures are left: only the capture can make them again.
+        """
         return tuple(
-            Change(
-                action=Action.DELETE,
-                what=f"{_KIND}{kept.name}",
-                fields=(FieldDiff("size", show_size(kept.size), None),),
-                reason="no host uses it",
+            _removal(kept, "no host uses it")
+            for kept in self._images.all()
+            if kept.name not in keep and not set(kept.users) - leaving and not kept.captured
+        )
+
+    def spare(self, keep: frozenset[str]) -> tuple[Change, ...]:
+        """Those that were made of captures, and are neither promoted nor used."""
+        return tuple(
+            _removal(kept, f"no host uses it; made of the capture {kept.captured}")
+            for kept in self._images.all()
+            if kept.name not in keep and not kept.users and kept.captured
+        )
+
+    def templates(self) -> tuple[Template, ...]:
+        """Every template of this lab on this machine."""
+        return tuple(
+            Template(
+                name=kept.name,
+                size=kept.size,
+                users=kept.users,
+                made=kept.made,
+                definition=kept.definition.model_dump(mode="json"),
+                baseline=self._images.baseline(kept.name),
+                captured=kept.captured,
+                damaged=kept.damaged,
             )
             for kept in self._images.all()
-            if kept.name not in keep and not set(kept.users) - leaving
         )
 
     def prune(self, change: Change) -> None:
@@ -103,3 +126,8 @@ class DebianDriver:
                 f"needed in {self._images.folder}, there are {show_size(free)}.",
                 hint=f"df -h {self._images.folder}   (free some, or set XDG_STATE_HOME elsewhere)",
             )
+
+
+def _removal(kept: Kept, why: str) -> Change:
+    size = (FieldDiff("size", show_size(kept.size), None),)
+    return Change(action=Action.DELETE, what=f"{_KIND}{kept.name}", fields=size, reason=why)

@@ -112,15 +112,20 @@ class Power:
                 self._end(found)
         self.start()
 
-    def stop(self, *, at_once: bool = False) -> None:
-        """End it: the guest is asked first and given its time, unless there is nothing to save."""
+    def stop(self, *, at_once: bool = False) -> bool:
+        """End it: the guest is asked first and given its time, unless there is nothing to save.
+
+        Whether the guest shut down by itself.
+        """
         record = self._folder.read()
         found = process.find(self._folder, record) if record else None
         if found is None or record is None:
-            return
+            return False
         if record.answered and not at_once:
             self._shut_down(found)
+        in_order = not found.is_alive()
         self._end(found)
+        return in_order
 
     def _boot(self) -> None:
         """Start QEMU; once more after a panic, and without KVM where KVM cannot run the guest."""
