@@ -1,0 +1,207 @@
+"""Drives of a VM as its configuration writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from . import formats, schema, sizes
+from .calls import ApiError, Call, forbidden, refused
+from .images import copy, create
+from .storages import Volume
+from .world import GIB, Guest
+
+KEY = re.compile(r"(?:ide|sata|scsi|virtio)\d+|efidisk0|tpmstate0")
+MOUNT = re.compile(r"rootfs|mp\d+")
+UNUSED = re.compile(r"unused\d+")
+_NEW = re.compile(r"([^:/\s]+):(\d+(?:\.\d+)?)")
+_EFI_SIZE = {"2m": 128 << 10, "4m": 528 << 10}
+
+
+@dataclass
+class Drive:
+    """A drive's volume and options."""
+
+    key: str
+    file: str
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_cloudinit(self) -> bool:
+        """The drive that cloud-init reads."""
+        return bool(re.search(r"(?:^|[:/])(?:vm-\d+-)?cloudinit(?:\.\w+)?$", self.file))
+
+    @property
+    def is_cdrom(self) -> bool:
+        """A CD-ROM, cloud-init's included."""
+        return self.options.get("media") == "cdrom" or self.file in {"none", "cdrom"}
+
+    def text(self) -> str:
+        """As the configuration writes it."""
+        parts = [self.file, *(f"{key}={self.options[key]}" for key in sorted(self.options))]
+        return ",".join(parts)
+
+
+def parse(key: str, value: str) -> Drive:
+    """A drive from its text."""
+    method = schema.load().methods["POST", "/nodes/{node}/qemu"]
+    described = method.properties.get(key, {}).get("format")
+    if isinstance(described, Mapping):
+        found = formats.split_property_string(described, value)
+        file = found.pop("file", "none")
+    else:  # a container's mount point
+        file, *rest = value.split(",")
+        file = file.removeprefix("volume=")
+        found = dict(one.partition("=")[::2] for one in rest)
+    return Drive(key, file, found)
+
+
+def drives_of(config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Every key and volume of a configuration."""
+    for key, value in config.items():
+        if KEY.fullmatch(key) or MOUNT.fullmatch(key) or UNUSED.fullmatch(key):
+            file = value.split(",", 1)[0].removeprefix("file=").removeprefix("volume=")
+            if ":" in file:
+                yield key, file
+
+
+def realise(call: Call, guest: Guest, key: str, value: str) -> str:
+    """Make or attach what a drive's setting asks for; answers the setting as it is kept."""
+    drive = parse(key, value)
+    if drive.file in {"none", "cdrom"} or drive.file.startswith("/"):
+        return drive.text()
+    storage, _, rest = drive.file.partition(":")
+    if rest == "cloudinit":
+        return _cloudinit(call, guest, drive, storage)
+    if found := _NEW.fullmatch(drive.file):
+        return _new(call, guest, drive, found[1], float(found[2]))
+    return _existing(call, guest, drive)
+
+
+def check_access(call: Call, guest: Guest, key: str, value: str) -> None:
+    """Refuse storages that are not there or not allowed, before anything is made."""
+    drive = parse(key, value)
+    storage_name, colon, rest = drive.file.partition(":")
+    if drive.file in {"none", "cdrom"}:
+        return
+    if not colon:
+        if not call.who.is_root:
+            raise ApiError("Only root can pass arbitrary filesystem paths.")
+        return
+    storage = call.world.storage(storage_name, guest.node)
+    if rest == "cloudinit" or _NEW.fullmatch(drive.file):
+        call.need(f"/storage/{storage_name}", "Datastore.AllocateSpace")
+        if "images" not in storage.content:
+            raise refused(storage=f"storage '{storage_name}' does not support vm images")
+        if source := drive.options.get("import-from"):
+            check_volume(call, guest, source)
+        return
+    check_volume(call, guest, drive.file)
+
+
+def check_volume(call: Call, guest: Guest, volid: str) -> None:
+    """May the caller read this volume for this guest?"""
+    if volid.startswith("/"):
+        if not call.who.is_root:
+            raise ApiError("Only root can pass arbitrary filesystem paths.")
+        return
+    name = volid.partition(":")[0]
+    call.world.storage(name, guest.node)
+    path = f"/storage/{name}"
+    if call.may(path, "Datastore.Allocate"):
+        return
+    volume = call.world.volumes.find(volid, guest.node)
+    if volume is None or volume.owner == guest.vmid:
+        return
+    if volume.content in {"iso", "vztmpl", "import", "snippets"}:
+        call.need_any(path, "Datastore.AllocateSpace", "Datastore.Audit")
+    elif volume.owner is not None:
+        call.need(path, "Datastore.Audit")
+        call.need(f"/vms/{volume.owner}", "VM.Config.Disk")
+    else:
+        raise forbidden(path, "Datastore.Allocate")
+
+
+def register_unused(call: Call, guest: Guest, config: dict[str, str], key: str) -> None:
+    """A drive leaves its place: its volume stays, as `unusedN`, where it is the guest's own."""
+    drive = parse(key, config.pop(key))
+    volume = call.world.volumes.find(drive.file, guest.node)
+    if volume is None:
+        return
+    if drive.is_cloudinit:
+        call.world.volumes.drop(volume)
+        guest.cloudinit = None
+    elif not drive.is_cdrom and volume.owner == guest.vmid:
+        add_unused(config, drive.file)
+
+
+def add_unused(config: dict[str, str], volid: str) -> str | None:
+    """Name a volume as unused, unless it is named already; answers its key."""
+    if any(used == volid for _, used in drives_of(config)):
+        return None
+    key = next(f"unused{one}" for one in range(256) if f"unused{one}" not in config)
+    config[key] = volid
+    return key
+
+
+def forget_unused(config: dict[str, str], volid: str) -> None:
+    """A volume that is in a place again is unused no more."""
+    for key in [one for one, used in config.items() if UNUSED.fullmatch(one) and used == volid]:
+        del config[key]
+
+
+def _cloudinit(call: Call, guest: Guest, drive: Drive, name: str) -> str:
+    world = call.world
+    storage = world.storage(name, guest.node)
+    named = world.volumes.cloudinit_name(storage, guest.vmid)
+    if world.volumes.find(f"{name}:{named}", guest.node):
+        path = storage.file_path("images", named)
+        raise ApiError(f"disk image '{path}' already exists")
+    fmt = "qcow2" if storage.has_files else "raw"
+    place = world.volumes.place(storage, guest.node)
+    volume = create(world, storage, Volume(name, named, "images", 4 << 20, fmt, place, guest.vmid))
+    drive.file = volume.volid
+    drive.options["media"] = "cdrom"
+    drive.options.pop("format", None)
+    return drive.text()
+
+
+def _new(call: Call, guest: Guest, drive: Drive, name: str, gibibytes: float) -> str:
+    world = call.world
+    storage = world.storage(name, guest.node)
+    source_id = drive.options.pop("import-from", None)
+    source = world.volumes.need(source_id, guest.node) if source_id else None
+    fmt = drive.options.pop("format", None)
+    if not storage.has_files:
+        fmt = "raw"
+    elif fmt is None:
+        fmt = source.format if source and source.format in {"raw", "qcow2", "vmdk"} else "raw"
+    size = _size(drive, gibibytes, source)
+    place = world.volumes.place(storage, guest.node)
+    named = world.volumes.new_name(storage, guest.node, guest.vmid, fmt)
+    volume = Volume(name, named, "images", size, fmt, place, guest.vmid)
+    if source:
+        copy(world, storage, volume, source)
+    else:
+        create(world, storage, volume)
+    drive.file = volume.volid
+    drive.options["size"] = sizes.show(size)
+    return drive.text()
+
+
+def _size(drive: Drive, gibibytes: float, source: Volume | None) -> int:
+    if drive.key == "efidisk0":
+        return _EFI_SIZE[drive.options.get("efitype", "2m")]
+    if drive.key == "tpmstate0":
+        return 4 << 20
+    if source:
+        return source.size
+    return int(gibibytes * GIB)
+
+
+def _existing(call: Call, guest: Guest, drive: Drive) -> str:
+    volume = call.world.volumes.need(drive.file, guest.node)
+    if not drive.is_cloudinit:
+        drive.options["size"] = sizes.show(volume.size)
+    return drive.text()
