@@ -11,9 +11,11 @@ from lab import folders
 from lab.clients.proxmox import apis
 from lab.layer import Target
 from lab.model.host import Host
+from lab.model.secret import NoSecrets, Secret
 from layers.l2_instantiate import planner
 from layers.l2_instantiate.drivers.terraform import TerraformDriver
 from layers.l2_instantiate.spec import Document, Inputs
+from tests.standins import tofu
 from tests.standins.proxmox import GIB, ProxmoxStandIn
 
 PEERS = folders.cache() / "strata" / "peers"  # looked up before the tests get folders of their own
@@ -26,16 +28,17 @@ MACHINE = {
 }
 
 
-class Token:
-    """A secret that is at hand."""
-
-    name = "pve"
+class Known(NoSecrets):
+    """One secret, at hand."""
 
     def __init__(self, value):
         self.value = value
 
-    def reveal(self):
+    def reveal(self, name):
         return self.value
+
+    def problem(self, name):
+        return None
 
 
 class Doors:
@@ -86,7 +89,7 @@ class OnPve:
             "kind": "proxmox",
             "url": standin.url,
             "fingerprint": standin.fingerprint,
-            "token": Token(standin.token),
+            "token": Secret("pve", Known(standin.token)),
             "node": standin.node,
             "storage": "local-lvm",
             "boot_deadline": "20s",
@@ -154,5 +157,17 @@ def peers(monkeypatch):
 
 
 @pytest.fixture
-def on_pve(workspace, standin, doors, peers):
+def scripted(monkeypatch, tmp_path):
+    """A tofu that is a small program of these tests."""
+    folder = tofu.install(tmp_path / "bin").parent
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.fixture
+def on_pve(workspace, standin, doors, scripted):
+    return OnPve(workspace, standin, doors)
+
+
+@pytest.fixture
+def really_on_pve(workspace, standin, doors, peers):
     return OnPve(workspace, standin, doors)
