@@ -109,6 +109,10 @@ test-fast *args:
 peers:
     @PATH="$PATH:/usr/local/go/bin" tools/build-peers
 
+# How far the Proxmox stand-in agrees with the real API's recorded word, and every miss
+pve-agreement:
+    @python -m tests.standins.proxmox.agreement
+
 # What must hold before a commit: lint, types, import contracts, fast tests
 check: lint test-fast
 

@@ -59,6 +59,7 @@ class Call:
     who: Identity
     parameters: Mapping[str, Any]
     upload: Upload | None = None
+    path: str = ""
 
     def __getitem__(self, key: str) -> str:
         return str(self.parameters[key])

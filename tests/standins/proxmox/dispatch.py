@@ -75,6 +75,8 @@ class Dispatcher:
             text = f"Method '{verb} {path}' not implemented"
             return Reply(501, text, {"data": None, "message": text})
         given = _given(match, parameters)
+        if upload:
+            given["filename"] = upload.filename
         permissions.check(self.world.access, match.method, who, given)
         self._reach(match)
         if errors := validation.errors_of(match.method, given):
@@ -83,7 +85,7 @@ class Dispatcher:
         if answering is None:
             text = f"the stand-in has no answer to {verb} {match.method.path}"
             return Reply(501, text, {"data": None, "message": text})
-        result = answering(Call(self.world, who or Identity(""), given, upload))
+        result = answering(Call(self.world, who or Identity(""), given, upload, match.method.path))
         if isinstance(result, Answer):
             return Reply(200, "OK", {"data": result.data, **result.beside})
         return Reply(200, "OK", {"data": result})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from . import formats, schema, sizes
+from . import formats, qemu_img, schema, sizes
 from .calls import ApiError, Call, forbidden, refused
 from .images import copy, create
 from .storages import Volume
@@ -16,6 +16,12 @@ KEY = re.compile(r"(?:ide|sata|scsi|virtio)\d+|efidisk0|tpmstate0")
 MOUNT = re.compile(r"rootfs|mp\d+")
 UNUSED = re.compile(r"unused\d+")
 _NEW = re.compile(r"([^:/\s]+):(\d+(?:\.\d+)?)")
+
+
+def print_nothing(*_: str) -> None:
+    """Where no task's log is written."""
+
+
 _EFI_SIZE = {"2m": 128 << 10, "4m": 528 << 10}
 
 
@@ -66,16 +72,19 @@ def drives_of(config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
                 yield key, file
 
 
-def realise(call: Call, guest: Guest, key: str, value: str) -> str:
+Say = Callable[..., object]
+
+
+def realise(call: Call, guest: Guest, key: str, value: str, say: Say = print_nothing) -> str:
     """Make or attach what a drive's setting asks for; answers the setting as it is kept."""
     drive = parse(key, value)
     if drive.file in {"none", "cdrom"} or drive.file.startswith("/"):
         return drive.text()
     storage, _, rest = drive.file.partition(":")
     if rest == "cloudinit":
-        return _cloudinit(call, guest, drive, storage)
+        return _cloudinit(call, guest, drive, storage, say)
     if found := _NEW.fullmatch(drive.file):
-        return _new(call, guest, drive, found[1], float(found[2]))
+        return _new(call, guest, drive, float(found[2]), say)
     return _existing(call, guest, drive)
 
 
@@ -151,7 +160,7 @@ def forget_unused(config: dict[str, str], volid: str) -> None:
         del config[key]
 
 
-def _cloudinit(call: Call, guest: Guest, drive: Drive, name: str) -> str:
+def _cloudinit(call: Call, guest: Guest, drive: Drive, name: str, say: Say) -> str:
     world = call.world
     storage = world.storage(name, guest.node)
     named = world.volumes.cloudinit_name(storage, guest.vmid)
@@ -161,14 +170,16 @@ def _cloudinit(call: Call, guest: Guest, drive: Drive, name: str) -> str:
     fmt = "qcow2" if storage.has_files else "raw"
     place = world.volumes.place(storage, guest.node)
     volume = create(world, storage, Volume(name, named, "images", 4 << 20, fmt, place, guest.vmid))
+    say(*qemu_img.formatting(storage, volume))
     drive.file = volume.volid
     drive.options["media"] = "cdrom"
     drive.options.pop("format", None)
     return drive.text()
 
 
-def _new(call: Call, guest: Guest, drive: Drive, name: str, gibibytes: float) -> str:
+def _new(call: Call, guest: Guest, drive: Drive, gibibytes: float, say: Say) -> str:
     world = call.world
+    name = drive.file.partition(":")[0]
     storage = world.storage(name, guest.node)
     source_id = drive.options.pop("import-from", None)
     source = world.volumes.need(source_id, guest.node) if source_id else None
@@ -182,8 +193,11 @@ def _new(call: Call, guest: Guest, drive: Drive, name: str, gibibytes: float) ->
     named = world.volumes.new_name(storage, guest.node, guest.vmid, fmt)
     volume = Volume(name, named, "images", size, fmt, place, guest.vmid)
     if source:
+        say(f"create full clone of drive ({source.volid})")
+        say(*qemu_img.formatting(storage, volume), *qemu_img.transferring(size))
         copy(world, storage, volume, source)
     else:
+        say(*qemu_img.formatting(storage, volume))
         create(world, storage, volume)
     drive.file = volume.volid
     drive.options["size"] = sizes.show(size)

@@ -35,6 +35,7 @@ class ProxmoxStandIn:
         port: int = 0,
         node: str = "pve1",
         task_seconds: float = 0.02,
+        patience: float = 1.0,
         real_disks: bool = False,
         on_start: Starter | None = None,
         on_stop: Stopper | None = None,
@@ -49,7 +50,7 @@ class ProxmoxStandIn:
         self.folder = folder or Path(str(self._own_folder))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.faults = Faults()
-        self.world = World(self.folder, task_seconds=task_seconds)
+        self.world = World(self.folder, task_seconds=task_seconds, patience=patience)
         self.world.real_disks = real_disks
         self.world.on_start = on_start
         self.world.on_stop = on_stop

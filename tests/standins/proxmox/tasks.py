@@ -207,4 +207,6 @@ def _meet(task: Task, wish: Wish) -> None:
         task.stop.wait()
         raise InterruptedTaskError
     if wish.what == "fail":
-        raise TaskError(wish.text or "the stand-in was told to fail")
+        *before, last = (wish.text or "the stand-in was told to fail").split("\n")
+        task.say(*before)
+        raise TaskError(last)

@@ -121,10 +121,10 @@ Stopper = Callable[[Guest, Any], None]
 class World:
     """One cluster, and the lock that everybody who changes it holds."""
 
-    def __init__(self, folder: Path, *, task_seconds: float, seed: int = 0) -> None:
+    def __init__(self, folder: Path, *, task_seconds: float, patience: float = 1.0) -> None:
         self.lock = threading.RLock()
         self.folder = folder
-        self.random = random.Random(seed)
+        self.random = random.Random(0)
         self.access = Access()
         self.tasks = TaskBoard(self.lock, task_seconds)
         self.nodes: dict[str, Node] = {}
@@ -134,7 +134,9 @@ class World:
         self.pools: dict[str, dict[str, Any]] = {}
         self.ha: dict[str, dict[str, Any]] = {}
         self.fingerprint = ""
+        self.patience = patience  # how long a second is, where a guest is waited for
         self.daemon_down = False
+        self.statistics = True  # does pvestatd run?
         self.real_disks = False
         self.on_start: Starter | None = None
         self.on_stop: Stopper | None = None
@@ -146,6 +148,12 @@ class World:
         number = len(self.nodes)
         self.add_bridge(name, "vmbr0", cidr=f"10.99.0.{number}/24")
         return node
+
+    def node_status(self, node: Node) -> str:
+        """Unknown as long as no statistics come in."""
+        if not self.statistics:
+            return "unknown"
+        return "online" if node.online else "offline"
 
     def add_bridge(self, node: str, name: str, *, vlan_aware: bool = True, cidr: str = "") -> None:
         """A bridge that is up."""

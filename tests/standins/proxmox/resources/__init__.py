@@ -15,6 +15,7 @@ from . import (
     guest_power,
     nodes,
     pools,
+    snapshots,
     storage,
     tasks,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "guest_power",
     "nodes",
     "pools",
+    "snapshots",
     "storage",
     "tasks",
 ]

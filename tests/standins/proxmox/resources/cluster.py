@@ -7,6 +7,7 @@ from typing import Any
 from tests.standins.proxmox.calls import Call, answers, refused
 
 from .guest_lists import resource
+from .nodes import memory_used
 
 
 @answers("GET", "/cluster/nextid")
@@ -119,11 +120,21 @@ def _node(call: Call, node: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": f"node/{node.name}",
         "node": node.name,
-        "status": "online" if node.online else "offline",
+        "status": call.world.node_status(node),
         "type": "node",
     }
-    if node.online and call.may(f"/nodes/{node.name}", "Sys.Audit"):
-        found |= {"maxcpu": node.cpus, "maxmem": node.memory, "level": "", "cgroup-mode": 2}
+    if found["status"] == "online" and call.may(f"/nodes/{node.name}", "Sys.Audit"):
+        found |= {
+            "cgroup-mode": 2,
+            "cpu": 0.01,
+            "disk": 39 << 30,
+            "level": "",
+            "maxcpu": node.cpus,
+            "maxdisk": 94 << 30,
+            "maxmem": node.memory,
+            "mem": memory_used(call, node),
+            "uptime": 3000,
+        }
     return found
 
 
@@ -136,17 +147,18 @@ def _storages(call: Call) -> list[dict[str, Any]]:
         for node in world.nodes.values():
             if not storage.serves(node.name):
                 continue
+            known = world.node_status(node) == "online"
             one: dict[str, Any] = {
                 "content": ",".join(sorted(storage.content)),
                 "id": f"storage/{node.name}/{storage.name}",
                 "node": node.name,
                 "plugintype": storage.kind,
                 "shared": int(storage.shared),
-                "status": "available" if node.online else "unknown",
+                "status": "available" if known else "unknown",
                 "storage": storage.name,
                 "type": "storage",
             }
-            if node.online:
+            if known:
                 one |= {
                     "disk": world.volumes.used(storage, node.name),
                     "maxdisk": storage.total,

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.standins.proxmox import formats, images, sizes
+from tests.standins.proxmox import formats, images, qemu_img, sizes
 from tests.standins.proxmox.calls import ApiError, Call, answers, refused
 from tests.standins.proxmox.storages import FOLDERS, Storage, Volume
 from tests.standins.proxmox.tasks import Task, TaskError
@@ -166,7 +166,7 @@ def download(call: Call) -> Any:
                 raise TaskError(f"refusing to override existing file '{path}'")
         waiting = volume.file.with_name(f"{volume.file.name}.tmp_dwnl.{task.pid}")
         try:
-            _fetch(task, url, waiting)
+            _fetch(task, url, waiting, f"{path}.tmp_dwnl.{task.pid}")
             _check_sum(call, task, waiting)
             with call.world.lock:
                 _finish(call, volume, waiting)
@@ -250,19 +250,18 @@ def _loopback(url: str) -> str:
     return url
 
 
-def _fetch(task: Task, url: str, target: Path) -> None:
-    task.say(f"--  {url}", f"Connecting to {url.split('/')[2]}... connected.")
+def _fetch(task: Task, url: str, target: Path, shown: str) -> None:
+    task.say(*qemu_img.asking(url))
     try:
         with urllib.request.urlopen(_loopback(url), timeout=_TIMEOUT) as answer:
             task.say("HTTP request sent, awaiting response... 200 OK")
             with target.open("wb") as file:
                 while piece := answer.read(1 << 20):
                     file.write(piece)
+            kind = answer.headers.get_content_type()
+            task.say(*qemu_img.saving(target.stat().st_size, kind, shown))
     except urllib.error.HTTPError as fault:
-        task.say(
-            f"HTTP request sent, awaiting response... {fault.code} {fault.reason}",
-            f"ERROR {fault.code}: {fault.reason}.",
-        )
+        task.say(*qemu_img.failing(fault.code, fault.reason))
         raise TaskError("download failed: exit code 8") from None
     except OSError:
         raise TaskError("download failed: exit code 4") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.standins.proxmox import config_rules, drives, images, sizes
+from tests.standins.proxmox import config_rules, drives, images, qemu_img, sizes
 from tests.standins.proxmox.calls import ApiError, Call, answers, refused
 from tests.standins.proxmox.storages import Storage, Volume
 from tests.standins.proxmox.tasks import Task
@@ -162,9 +162,15 @@ def _copied_drive(
     if drive.is_cloudinit or full or not held.is_base:
         task.say(f"create full clone of drive {key} ({held.volid})")
         volume = _full(call, storage, source, target, held, cloudinit=drive.is_cloudinit)
+        task.say(*qemu_img.formatting(storage, volume))
+        if not drive.is_cloudinit:
+            task.say(*qemu_img.transferring(volume.size))
     else:
         task.say(f"create linked clone of drive {key} ({held.volid})")
         volume = _linked(call, storage, source, target, held)
+        if storage.has_files:
+            task.say(*qemu_img.cloning(held, volume, target.vmid))
+        task.say(*qemu_img.formatting(storage, volume, held))
     drive.file = volume.volid
     drive.options["size"] = sizes.show(volume.size)
     return drive.text()

@@ -74,7 +74,7 @@ def _fill(call: Call, task: Task, guest: Guest, settings: dict[str, str]) -> Non
     for key in sorted(settings):
         value = settings[key]
         if drives.KEY.fullmatch(key):
-            made = drives.realise(call, guest, key, value)
+            made = drives.realise(call, guest, key, value, task.say)
             guest.config[key] = made
             if made != value:
                 task.say(f"{key}: successfully created disk '{made}'")

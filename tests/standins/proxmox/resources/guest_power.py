@@ -190,7 +190,7 @@ def _power_down(call: Call, task: Task, guest: Guest) -> None:
     if not guest.running:
         return
     if not guest.listens:
-        task.wait(call.number("timeout", 180) or 0)
+        task.wait((call.number("timeout", 180) or 0) * call.world.patience)
         if not call.flag("forceStop"):
             raise TaskError("VM quit/powerdown failed - got timeout")
         task.say("VM still running - terminating now with SIGTERM")

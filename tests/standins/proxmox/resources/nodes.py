@@ -28,7 +28,7 @@ def nodes(call: Call) -> Any:
 @answers("GET", "/nodes/{node}/status")
 def status(call: Call) -> Any:
     node = call.world.nodes[call["node"]]
-    used = _memory_used(call, node)
+    used = memory_used(call, node)
     return {
         "boot-info": {"mode": "legacy-bios"},
         "cpu": 0,
@@ -42,6 +42,7 @@ def status(call: Call) -> Any:
             "model": "Stand-in CPU",
             "sockets": 1,
             "user_hz": 100,
+            "vendor": "GenuineIntel",
         },
         "current-kernel": {
             "machine": "x86_64",
@@ -147,26 +148,27 @@ def revert_network(call: Call) -> Any:
 def _listed(call: Call, node: Node) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": f"node/{node.name}",
-        "level": "",
         "node": node.name,
         "ssl_fingerprint": call.world.fingerprint,
-        "status": "online" if node.online else "offline",
+        "status": call.world.node_status(node),
         "type": "node",
     }
-    if node.online and call.may(f"/nodes/{node.name}", "Sys.Audit"):
+    if found["status"] == "online" and call.may(f"/nodes/{node.name}", "Sys.Audit"):
         found |= {
+            "level": "",
             "cpu": 0.01,
             "disk": 39 << 30,
             "maxcpu": node.cpus,
             "maxdisk": 94 << 30,
             "maxmem": node.memory,
-            "mem": _memory_used(call, node),
+            "mem": memory_used(call, node),
             "uptime": 3000,
         }
     return found
 
 
-def _memory_used(call: Call, node: Node) -> int:
+def memory_used(call: Call, node: Node) -> int:
+    """Bytes that the node's own system and its running guests take."""
     guests = [one for one in call.world.guests.values() if one.node == node.name and one.running]
     return (1 << 30) + sum(int(one.config.get("memory", "512")) << 20 for one in guests)
 
