@@ -21,6 +21,7 @@ class Api:
     def __init__(self, endpoint):
         self.root = f"{endpoint}/api2/json/"
         self.session = requests.Session()
+        self.session.trust_env = False
         self.session.verify = os.environ["SSL_CERT_FILE"]
         token = os.environ["PROXMOX_VE_API_TOKEN"]
         self.session.headers["Authorization"] = f"PVEAPIToken={token}"

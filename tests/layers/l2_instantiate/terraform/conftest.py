@@ -1,9 +1,6 @@
 """One host's machine on the stand-in: observed and changed as the engine would, by the driver."""
 
 import os
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +13,7 @@ from layers.l2_instantiate import planner
 from layers.l2_instantiate.drivers.terraform import TerraformDriver
 from layers.l2_instantiate.spec import Document, Inputs
 from tests.standins import tofu
+from tests.standins.doors import Doors
 from tests.standins.proxmox import GIB, ProxmoxStandIn
 
 PEERS = folders.cache() / "strata" / "peers"  # looked up before the tests get folders of their own
@@ -24,7 +22,6 @@ MACHINE = {
     "cpu": 2,
     "memory": "1GiB",
     "disks": {"root": {"size": "6GiB"}, "data": {"size": "1GiB", "durable": True}},
-    "login": {"user": "daemon"},  # there is one on every machine that runs these tests
 }
 
 
@@ -39,41 +36,6 @@ class Known(NoSecrets):
 
     def problem(self, name):
         return None
-
-
-class Doors:
-    """What a started machine does here: a real sshd at its address, with its own host key."""
-
-    def __init__(self, state, folder):
-        self.state, self.folder = state, folder
-        self.addresses = {}
-
-    def open(self, guest, config, disks):
-        del config, disks
-        name = guest.name
-        if name not in self.addresses:
-            return None
-        place = self.folder / name
-        place.mkdir(parents=True, exist_ok=True)
-        key = self.state / "keys/hosts" / name / "ssh_host_ed25519_key"
-        for source, kept in ((key, "key"), (self.state / "keys/lab.pub", "authorized")):
-            shutil.copy(source, place / kept)
-            (place / kept).chmod(0o600)
-        (place / "config").write_text(
-            f"ListenAddress {self.addresses[name]}:22\nHostKey {place / 'key'}\n"
-            f"AuthorizedKeysFile {place / 'authorized'}\nStrictModes no\nUsePAM no\n"
-            "PidFile none\nForceCommand internal-sftp\n"
-        )
-        Path("/run/sshd").mkdir(exist_ok=True)
-        return subprocess.Popen(
-            ["/usr/sbin/sshd", "-D", "-f", place / "config", "-E", place / "log"]
-        )
-
-    def close(self, guest, process):
-        del guest
-        if process is not None:
-            process.kill()
-            process.wait()
 
 
 class OnPve:
@@ -135,10 +97,10 @@ class OnPve:
 
 
 @pytest.fixture
-def doors(workspace, tmp_path):
+def doors(workspace):
     if os.geteuid() != 0:
-        pytest.skip("an sshd at port 22 of an address of its own needs root")
-    return Doors(workspace.state, tmp_path / "doors")
+        pytest.skip("an SSH server at port 22 of an address of its own needs root")
+    return Doors(workspace.state)
 
 
 @pytest.fixture
