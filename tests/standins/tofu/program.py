@@ -71,7 +71,7 @@ def wanted(one):
     network, memory, cpu = one["network_device"][0], one["memory"], one["cpu"]
     card = f"virtio={network['mac_address']},bridge={network['bridge']}"
     card += f",firewall={int(network['firewall'])}"
-    card += f",tag={network['vlan_id']}" if "vlan_id" in network else ""
+    card += f",tag={network['vlan_id']}" if network["vlan_id"] else ""
     found = {
         "name": one["name"],
         "description": one["description"].strip(),

@@ -29,6 +29,17 @@ _CT_TEMPLATES = (
 )  # fmt: skip
 
 
+_UNSAID = {
+    "disconnected": False,
+    "enabled": True,
+    "model": "virtio",
+    "mtu": 0,
+    "queues": 0,
+    "rate_limit": 0,
+    "trunks": "",
+}
+
+
 @dataclass(frozen=True)
 class Body:
     """What is known of a machine's place besides what is declared.
@@ -129,18 +140,19 @@ def _machine(target: Target, body: Body, provider: ProxmoxProvider) -> dict[str,
         "agent": {"enabled": machine.agent, "wait_for_ip": {"disabled": True}},
         "boot_order": [slots[name] for name in machine.boot if name in slots],
         "cdrom": {"file_id": body.seed, "interface": "ide2"},
-        "network_device": [_card(wanted, "mac_address")],
+        # An attribute, not a block: all of it must be said.
+        "network_device": [{**_UNSAID, **_card(wanted)}],
         "disk": [_root(machine, body, provider), *_shelved(machine, body)],
         "lifecycle": {"ignore_changes": list(_VM_TEMPLATES)},
     }
 
 
-def _card(wanted: Mapping[str, Any], mac: str) -> dict[str, Any]:
+def _card(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "bridge": wanted["bridge"],
         "firewall": wanted["firewall"],
-        mac: wanted["mac"],
-        **({"vlan_id": wanted["vlan"]} if wanted["vlan"] else {}),
+        "mac_address": wanted["mac"],
+        "vlan_id": wanted["vlan"] or 0,
     }
 
 
@@ -204,7 +216,7 @@ def _container(target: Target, body: Body) -> dict[str, Any]:
             **({"dns": dns} if dns else {}),
             "user_account": {"keys": body.seed.splitlines()},
         },
-        "network_interface": [{"name": "eth0", **_card(wanted, "mac_address")}],
+        "network_interface": [{"name": "eth0", **_card(wanted)}],
         "mount_point": [
             {
                 "volume": volume,
