@@ -198,7 +198,7 @@ def _changes(target: Machine, observed: Observed, replace_on: frozenset[str]) ->
     mark = () if observed.owned else (steps.take_over(steps.MARK, observed.owner),)
     fields = (*_machine_fields(target, observed), *_fixed_fields(target, observed))
     replaced = target.renew or any(f.field in replace_on for f in fields)
-    if replaced and placing.is_held(observed):
+    if replaced and target.spec.machine.protection:
         return Plan(blockers=(placing.held(host),))
     if replaced:
         reason = "asked for" if target.renew else _why_replaced(target, observed)

@@ -101,6 +101,8 @@ class Builder:
         restarts = ran and not is_online(target, change.fields)
         if restarts:
             power.stop(api, guest, target)
+        if any(f.field == "disks" for f in change.fields):
+            self._unprotect(guest, f"change {place.host}")
         body = self._body(guest, found=True)
         self._carry_out(body, f"change {place.host}", frozenset({Action.UPDATE}))
         answered = {"answered": 0.0} if restarts or not ran else {}
@@ -166,6 +168,7 @@ class Builder:
         """Detach the shelf's disks; take over any disk of its own that nobody declared."""
         root = guest.root()
         doing = f"detach the disks of {self.place.host}"
+        self._unprotect(guest, doing)
         ours = {kept.drive.volume for kept in shelves.disks(shelf.guest).values()}
         slots = [d.slot for d in guest.drives() if d.volume in ours]
         if slots:
@@ -183,6 +186,11 @@ class Builder:
                 hint=f"lab plan host={self.place.host}",
             )
         return again
+
+    def _unprotect(self, guest: Guest, doing: str) -> None:
+        """Under its node's protection no disk leaves a machine; the plan allowed that."""
+        if guest.live.get("protection") == "1":
+            self.api.put(f"{guest.path}/config", doing=doing, protection=False)
 
     def _matters(self) -> bool:
         """Whether somebody may have put something on it: a half made machine never ran."""
