@@ -148,6 +148,14 @@ class Volumes:
         volume.node = node
         self.put(volume)
 
+    def restore(self, volume: Volume, storage: Storage) -> None:
+        """Put a volume on another storage, under the same name where that has names like it."""
+        self._held.pop((volume.node, volume.volid), None)
+        named = self.new_name(storage, volume.node or "", volume.owner or 0, volume.format)
+        volume.storage, volume.name = storage.name, named
+        volume.node = None if storage.shared else volume.node
+        self.put(volume)
+
     def children(self, volume: Volume) -> list[Volume]:
         """The overlays over a base."""
         return [one for one in self if one.parent == volume.volid]

@@ -3,6 +3,7 @@
 from . import (
     access,
     agent,
+    backup,
     cloudinit,
     cluster,
     content,
@@ -13,16 +14,21 @@ from . import (
     guest_disks,
     guest_lists,
     guest_power,
+    lxc_config,
+    lxc_life,
+    migrate,
     nodes,
     pools,
     snapshots,
     storage,
+    surroundings,
     tasks,
 )
 
 __all__ = [
     "access",
     "agent",
+    "backup",
     "cloudinit",
     "cluster",
     "content",
@@ -33,9 +39,13 @@ __all__ = [
     "guest_disks",
     "guest_lists",
     "guest_power",
+    "lxc_config",
+    "lxc_life",
+    "migrate",
     "nodes",
     "pools",
     "snapshots",
     "storage",
+    "surroundings",
     "tasks",
 ]

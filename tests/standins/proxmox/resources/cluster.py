@@ -102,16 +102,6 @@ def remove_ha(call: Call) -> Any:
         raise refused(sid=f"no such resource '{call['sid']}'")
 
 
-@answers("GET", "/cluster/sdn/zones")
-def zones(call: Call) -> Any:
-    return []
-
-
-@answers("GET", "/cluster/sdn/vnets")
-def vnets(call: Call) -> Any:
-    return []
-
-
 def _sid(text: str) -> str:
     return text if ":" in text else f"vm:{text}"
 
