@@ -47,6 +47,10 @@ ssh *args:
 doctor *args:
     @lab doctor "$@"
 
+# Is the runway clear for these hosts?  just runway provider=pve
+runway *args:
+    @lab doctor "$@"
+
 # Capture what must not be lost:  just capture   just capture host=media1 data=photos
 capture *args:
     @lab capture "$@"

@@ -52,7 +52,9 @@ class Needs(_Value):
     @property
     def downloads(self) -> bool:
         """Whether the node fetches the image by itself."""
-        return self.image.startswith(("http://", "https://"))
+        return self.image.startswith(("http://", "https://")) and self.image.lower().endswith(
+            (".qcow2", ".raw")
+        )
 
     @classmethod
     def of(cls, provider: ProxmoxProvider, machine: Any, image: Any) -> Needs:

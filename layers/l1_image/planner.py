@@ -6,11 +6,22 @@ from lab.layer import Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.proxmox import Proxmox
 from lab.model.undeclared import Known, Sort
-from layers.l1_image.spec import CONTAINER, Definition, Document, Inputs, Observed, Outputs, Spec
+from layers.l1_image.spec import (
+    CONTAINER,
+    PROXMOX,
+    Definition,
+    Document,
+    Inputs,
+    Observed,
+    Outputs,
+    Spec,
+)
 
 _BUILD_DEADLINE = 3600.0
 _WANTED = ("systemd", "udev", "dbus", "openssh-server", "sudo", "cloud-init", "apt")
+_AGENT = "qemu-guest-agent"
 _CONTAINERS = ("systemd", "dbus", "openssh-server", "sudo", "python3", "apt")
 _DRIVERS = {"memory": "memory", "docker": "container"}
 
@@ -19,8 +30,14 @@ def parts(document: Document) -> tuple[Part, ...]:
     """One template, or none where the persona has no image."""
     if document.image is None:
         return ()
-    driver = _DRIVERS.get(document.provider.kind, "debian")
-    return (Part(name="", driver=driver, spec=Spec.of(document.image, document.provider.engine)),)
+    provider = document.provider
+    if isinstance(provider, Proxmox):
+        if document.is_container:
+            return ()
+        spec = Spec.of(document.image, proxmox=provider)
+        return (Part(name="", driver="proxmox_template", spec=spec),)
+    driver = _DRIVERS.get(provider.kind, "debian")
+    return (Part(name="", driver=driver, spec=Spec.of(document.image, provider.engine)),)
 
 
 def check(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ...]:  # noqa: ARG001
@@ -47,8 +64,13 @@ _BUILT_IN = ("packages", "repositories", "files", "certificates", "kernel_parame
 
 
 def shared(target: Target[Spec, Inputs]) -> str:
-    """Hosts with the same definition share one template."""
-    return target.spec.name
+    """Hosts with the same definition share one template; on Proxmox VE in one place."""
+    return key(target.spec)
+
+
+def key(spec: Spec) -> str:
+    """What hosts that share a template have in common."""
+    return spec.name if spec.proxmox is None else f"{spec.name} on {spec.proxmox.place}"
 
 
 def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's signature)
@@ -95,7 +117,7 @@ def plan(
 
 
 def predict(target: Target[Spec, Inputs], observed: Observed | None, plan: Plan) -> Prediction:  # noqa: ARG001
-    """The path is known beforehand; the baseline is, until it is built, only its definition."""
+    """Until it is built only its definition tells the baseline, and on Proxmox VE no VMID does."""
     return Prediction(outputs=_outputs(target, observed))
 
 
@@ -120,6 +142,7 @@ def declared_baseline(definition: Definition) -> Baseline:
         return Baseline()
     always = _CONTAINERS if definition.form == CONTAINER else _WANTED
     names = {*always, *definition.packages}
+    names |= {_AGENT} if definition.form == PROXMOX else set()
     return Baseline(
         distribution="debian",
         release=definition.base.removeprefix("debian-"),
@@ -132,7 +155,7 @@ def _outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs
     spec = target.spec
     own = spec.name == spec.own_name
     return Outputs(
-        template=None if observed is None else observed.path,
+        template=None if observed is None else observed.path or None,
         template_name=spec.name,
         stays=spec.pinned,
         baseline=recorded or (declared_baseline(spec.definition) if own else Baseline()),

@@ -14,7 +14,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -22,6 +24,7 @@ from pydantic import (
 
 from lab.model.baseline import Baseline
 from lab.model.files import File, LabFile
+from lab.model.proxmox import KIND, LXC, OTHER, Proxmox, variant
 from layers.l1_image.base import BaseField, Section
 
 RECIPE = 1
@@ -30,7 +33,12 @@ RECIPE = 1
 CONTAINER_RECIPE = 1
 """The same for the images of containers."""
 
+PROXMOX_RECIPE = 1
+"""The same for the disks of Proxmox VE."""
+
 CONTAINER = "container"
+PROXMOX = "proxmox"
+_RECIPES = {CONTAINER: CONTAINER_RECIPE, PROXMOX: PROXMOX_RECIPE, "": RECIPE}
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
@@ -174,13 +182,24 @@ class Provider(BaseModel):
         return self.host if isinstance(self.host, str) else ""
 
 
+AnyProvider = Annotated[
+    Annotated[Provider, Tag(OTHER)] | Annotated[Proxmox, Tag(KIND)], Discriminator(variant)
+]
+
+
 class Document(BaseModel):
     """What this layer reads of a host's merged document."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    provider: Provider = Provider()
+    provider: AnyProvider = Provider()
     image: Image | None = None
+    machine: Any = None
+
+    @property
+    def is_container(self) -> bool:
+        """Whether the machine is one that is made from the node's own templates."""
+        return isinstance(self.machine, dict) and self.machine.get("kind") == LXC
 
     @field_validator("image")
     @classmethod
@@ -217,7 +236,7 @@ class Definition(BaseModel):
     def of(cls, image: Image, form: str = "") -> Definition:
         """The definition of ``image`` on a machine like this one."""
         return cls(
-            recipe=CONTAINER_RECIPE if form == CONTAINER else RECIPE,
+            recipe=_RECIPES[form],
             form=form,
             architecture=os.uname().machine,
             base=image.base.suite or image.base.url,
@@ -249,7 +268,8 @@ def _repository_line(repository: Repository) -> str:
 class Spec(BaseModel):
     """One template: its definition, the name that follows from it, and the sources of its files.
 
-    ``engine`` is where containers are made from it (see :attr:`Provider.engine`).
+    ``engine`` is where containers are made from it (see :attr:`Provider.engine`); ``proxmox`` is
+    the cluster whose machines are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -258,14 +278,16 @@ class Spec(BaseModel):
     definition: Definition
     image: Image
     engine: str | None = None
+    proxmox: Proxmox | None = None
 
     @classmethod
-    def of(cls, image: Image, engine: str | None = None) -> Spec:
+    def of(cls, image: Image, engine: str | None = None, proxmox: Proxmox | None = None) -> Spec:
         """The template of ``image``."""
-        definition = Definition.of(image, "" if engine is None else CONTAINER)
+        form = "" if engine is None else CONTAINER
+        definition = Definition.of(image, form if proxmox is None else PROXMOX)
         own = f"{image.base.name}-{definition.hash}"
         name = image.template if image.template and engine is None else own
-        return cls(name=name, definition=definition, image=image, engine=engine)
+        return cls(name=name, definition=definition, image=image, engine=engine, proxmox=proxmox)
 
     @property
     def own_name(self) -> str:
@@ -298,7 +320,7 @@ class Observed(BaseModel):
 
     Attributes:
         name: The template's.
-        path: Where its disk is, or will be.
+        path: Where its disk is, or will be; on Proxmox VE its VMID, ``""`` before it has one.
         present: It is there, whole.
         damaged: Why a disk that is there cannot be used; ``""`` = there is none, or it is whole.
         foreign: What stands in its place and is not ours, in words; ``""`` = nothing.

@@ -67,10 +67,11 @@ class Api:
             self.pause(wait)
         raise AssertionError  # the last round returns or raises
 
-    def once(self, path: str, /, *, doing: str, **params: Any) -> Any:
+    def once(self, path: str, /, *, doing: str, lasting: bool = False, **params: Any) -> Any:
         """Like :meth:`get`, asked once for all who want it, until something is changed.
 
         What is shared by all hosts of a run is read by this: at most half a minute old.
+        ``lasting``: no change of ours makes a difference to it.
         """
         key = (path, *(f"{k}={v}" for k, v in sorted(params.items())))
         with self._lock:
@@ -79,8 +80,9 @@ class Api:
             age = time.monotonic() - remembered.at
             if remembered.failed is not None and age < _STILL_AWAY:
                 raise remembered.failed
-            if remembered.changes != self._changes or age > _FRESH:
-                changes, remembered.failed = self._changes, None
+            changes = 0 if lasting else self._changes
+            if remembered.changes != changes or age > _FRESH:
+                remembered.failed = None
                 try:
                     remembered.answer = self.get(path, doing=doing, **params)
                 except DriverError as error:
@@ -129,11 +131,11 @@ class Api:
 
     def version(self) -> str:
         """``"9.1.5"``."""
-        return str(self.once("version", doing="ask for the version")["version"])
+        return str(self.once("version", doing="ask for the version", lasting=True)["version"])
 
     def privileges(self) -> Privileges:
         """What the token may do, and where."""
-        found = self.once("access/permissions", doing="see what the token may do")
+        found = self.once("access/permissions", doing="see what the token may do", lasting=True)
         return Privileges({path: dict(held) for path, held in (found or {}).items()})
 
     def vms(self) -> tuple[Vm, ...]:

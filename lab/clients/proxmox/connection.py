@@ -42,6 +42,8 @@ class Connection:
             timeout=(_CONNECT, timeout),
         )
         session = backend.get_session()
+        session.proxies = requests.utils.get_environ_proxies(access.url)
+        session.trust_env = False  # looked at once: nothing else of the environment counts
         session.mount("https://", _Verified(trust.context(access)))
         session.hooks["response"].append(self._look_at_clock)
         self.skew: float | None = None

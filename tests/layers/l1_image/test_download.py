@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import DriverError, Interrupted
-from layers.l1_image import planner
-from layers.l1_image.drivers.debian import download
+from layers.l1_image import download, planner
 from layers.l1_image.drivers.debian.driver import DebianDriver
 
 pytestmark = pytest.mark.skipif(

@@ -217,6 +217,7 @@ def _multipart(
                 target = scratch / "upload"
                 size = _copy_until(file, mark, target)
                 upload = Upload(filename, str(target), size)
+                fields[name] = filename  # the file's own name is the parameter
     return fields, upload
 
 

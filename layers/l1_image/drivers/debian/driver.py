@@ -12,9 +12,8 @@ from lab.model.plan import Action, Change, FieldDiff
 from lab.model.template import Template
 from lab.model.units import show_size
 from layers.l1_image import baseline as records
-from layers.l1_image import tree
-from layers.l1_image.drivers.debian import disk, download
-from layers.l1_image.drivers.debian.recipe import RECIPE
+from layers.l1_image import disk, download, tree
+from layers.l1_image.debian import RECIPE
 from layers.l1_image.drivers.debian.store import Images, Kept
 from layers.l1_image.spec import Inputs, Observed, Previous, Spec
 

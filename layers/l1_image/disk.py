@@ -13,7 +13,7 @@ from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Report, Workspace
 from lab.model.units import show_size
-from layers.l1_image.drivers.debian import recipe
+from layers.l1_image import debian
 from layers.l1_image.spec import Spec
 from layers.l1_image.tree import namespaces
 
@@ -45,8 +45,8 @@ def make(spec: Spec, folder: Path, workspace: Workspace, report: Report) -> Path
 
 
 def _table(spec: Spec, root: int) -> str:
-    esp_id, root_id = (recipe.partition_uuid(spec.name, name) for name in ("esp", "root"))
-    disk_id = recipe.partition_uuid(spec.name, "disk")
+    esp_id, root_id = (debian.partition_uuid(spec.name, name) for name in ("esp", "root"))
+    disk_id = debian.partition_uuid(spec.name, "disk")
     return (
         f"label: gpt\nlabel-id: {disk_id}\n"
         f"start=1MiB, size={_ESP}MiB, type=U, uuid={esp_id}, name=ESP\n"
@@ -58,8 +58,8 @@ def _esp(spec: Spec, folder: Path, workspace: Workspace) -> None:
     tree, image = folder / "tree", folder / "esp.img"
     with image.open("wb") as file:
         file.truncate(_ESP * _MIB)
-    (folder / "loader.conf").write_text(recipe.LOADER)
-    entry = recipe.loader_entry(spec.name, spec.definition.kernel_parameters)
+    (folder / "loader.conf").write_text(debian.LOADER)
+    entry = debian.loader_entry(spec.name, spec.definition.kernel_parameters)
     (folder / "debian.conf").write_text(entry)
     placed = {
         "::/EFI/BOOT/BOOTX64.EFI": tree / _LOADER,
