@@ -76,7 +76,7 @@ def claims(host: Host, part: Part) -> tuple[Claim, ...]:  # noqa: ARG001 (the pr
     return tuple(Claim(p.claim, ("machine", "ports", p.key)) for p in part.spec.machine.ports)
 
 
-def check(host: Host, part: Part) -> tuple[tuple[tuple[str, ...], str], ...]:
+def check(host: Host, part: Part) -> placing.Problems:
     """Addresses: an existing machine needs one, and it alone may have a name for one. Mounts.
 
     A container has no disks that somebody could mount later.

@@ -7,11 +7,10 @@ runs is in :data:`ONLINE`; everything else takes effect at its next start.
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any
 
 from lab.model.plan import JSON
-from lab.model.proxmox import TAG
+from lab.model.proxmox import TAG, host_tag
 from layers.l2_instantiate.machines import Machine, Start
 from layers.l2_instantiate.spec import ProxmoxProvider
 from layers.l2_instantiate.wanted import Machine as Target
@@ -21,8 +20,6 @@ ONLINE = frozenset(
 )
 LATER = " at the next start"
 """Ends the name of a field whose live value is right and whose pending one is not."""
-
-_NOT_IN_A_TAG = re.compile(r"[^a-z0-9_.+-]")
 
 
 def settings(target: Target) -> dict[str, JSON]:
@@ -57,7 +54,7 @@ def on(target: Target) -> ProxmoxProvider:
 
 def marks(host: str) -> tuple[str, ...]:
     """The tags that say it is ours, for people and their searches; the description decides."""
-    return (TAG, _NOT_IN_A_TAG.sub("-", f"{TAG}-{host}".lower()))
+    return (TAG, host_tag(host))
 
 
 def start_line(start: Start) -> str:

@@ -224,7 +224,8 @@ class Builder:
         elif wanted := seeds.wanted(target, place):
             seed = wanted.volume
         mark = place.mark(MACHINE, template=self._template_name()).text
-        return Body(guest.vmid, guest.node, mark, slot, disks, seed, template, found)
+        threaded = root is not None and root.options.get("iothread") == "1"
+        return Body(guest.vmid, guest.node, mark, slot, disks, seed, template, found, threaded)
 
     def _template_name(self) -> str:
         machine = self.target.spec.machine

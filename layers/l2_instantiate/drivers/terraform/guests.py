@@ -13,7 +13,7 @@ from layers.l2_instantiate.drivers.terraform.place import MACHINE, SHELF, Mark, 
 from layers.l2_instantiate.settings import marks
 
 QEMU, LXC = "qemu", "lxc"
-SHELF_TAG = "strata-shelf"
+SHELF_TAG = "strata_shelf"  # the underscore keeps it apart from every host's
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)([KMGT]?)$")
 _FACTOR = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _DRIVE = re.compile(r"^(?:(?:virtio|scsi|sata|ide|unused|mp)\d+|rootfs)$")

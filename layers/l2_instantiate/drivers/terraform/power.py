@@ -63,9 +63,10 @@ def address(api: Api, guest: Guest, target: Target) -> str:
     if target.host.address:
         return target.host.address.split("/")[0]
     if guest.kind == LXC:
-        path, found = f"{guest.path}/interfaces", []
+        found: list[dict[str, Any]] = []
         with suppress(Refused):
-            found = api.get(path, doing=f"ask for the address of {target.host.name}") or []
+            asked = f"ask for the address of {target.host.name}"
+            found = api.get(f"{guest.path}/interfaces", doing=asked) or []
         texts = [str(card.get("inet", "")) for card in found if card.get("name") != "lo"]
         return next((text.split("/")[0] for text in texts if text), "")
     try:

@@ -46,6 +46,7 @@ class Body:
 
     Attributes:
         root: The slot of its root disk.
+        threaded: Whether the template gives that disk a thread of its own.
         disks: Slot to name and volume of those on its shelf.
         template: The VMID that it is cloned from; of a container nothing.
         found: It exists already: tofu is told, in case it does not know.
@@ -59,6 +60,7 @@ class Body:
     seed: str = ""
     template: int = 0
     found: bool = False
+    threaded: bool = False
 
 
 def document(target: Target, body: Body, provider: ProxmoxProvider, lab: str) -> dict[str, Any]:
@@ -163,6 +165,7 @@ def _root(machine: Made, body: Body, provider: ProxmoxProvider) -> dict[str, Any
         "size": machine.disks[ROOT].size // _GIB,
         "serial": ROOT,
         "discard": "on",
+        "iothread": body.threaded,
     }
 
 

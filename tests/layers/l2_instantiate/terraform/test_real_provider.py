@@ -1,5 +1,6 @@
 """The driver through the real tofu and the real provider, on the stand-in."""
 
+
 def data_of(host):
     """The volume of the durable disk, as the machine has it attached."""
     (value,) = [v for k, v in host.guest.config.items() if "serial=data" in v]
