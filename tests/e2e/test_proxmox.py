@@ -58,7 +58,8 @@ class PveLab:
         return {
             "lab.yaml": "name: house\nproviders:\n  pve: {kind: proxmox, "
             f'url: "{self.pve.url}", fingerprint: "{self.pve.fingerprint}", token: !secret pve, '
-            "node: pve1, storage: local-lvm, boot_deadline: 30s}\n",
+            "node: pve1, storage: local-lvm, boot_deadline: 30s}\n"
+            "capture: {repository: {url: captures, password: !secret restic}}\n",
             "personas/nas.yaml": PERSONA.format(image=image, sum=digest),
             "inventory/hosts.yaml": "hosts:\n  nas1: {persona: nas, provider: pve, "
             f"address: {ADDRESS}/8}}\n",
@@ -114,9 +115,11 @@ def house(tmp_path):
         made = PveLab(tmp_path, pve)
         made.lab("secrets", "init")
         made.lab("secrets", "set", "pve", stdin=pve.token)
+        made.lab("secrets", "generate", "restic")
         yield made
 
 
+@pytest.mark.slow
 def test_a_house_on_proxmox(house):
     assert "0 warn, 0 fail" in house.lab("doctor").stdout
     planned = house.changes("plan")

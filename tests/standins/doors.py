@@ -1,17 +1,27 @@
 """What a started machine does on the stand-in: a real SSH server at its own address.
 
 It shows the host key that the machine's seed carries, lets in who holds the lab's key, under any
-name, and ends every command well. No shell is behind it.
+name, and runs what it is given in a shell of this machine, as root, with an /etc and an identity of its own.
 """
 
 import contextlib
 import logging
 import socket
+import subprocess
 import threading
 
 import paramiko
 
 _PORT = 22
+_OWN = """
+mount -t tmpfs own /mnt && mkdir /mnt/up /mnt/work || exit 90
+mount -t overlay own -o lowerdir=/etc,upperdir=/mnt/up,workdir=/mnt/work /etc || exit 91
+rm -rf /etc/ssh/ssh_host_* /etc/wireguard
+cp "$1" /etc/ssh/ssh_host_ed25519_key
+ssh-keygen -y -f /etc/ssh/ssh_host_ed25519_key >/etc/ssh/ssh_host_ed25519_key.pub
+md5sum "$1" | cut -c1-32 >/etc/machine-id
+exec sh -c "$2"
+"""
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # who only looks at the banner hangs up
 
 
@@ -69,15 +79,16 @@ class _Listening:
         self.open.add(transport)
         with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
             transport.add_server_key(paramiko.Ed25519Key(filename=str(self.key)))
-            transport.start_server(server=_Door(self.allowed.read_text().split()[1], self.doors))
-            while transport.is_active() and transport.accept(1) is not None:
-                pass
+            transport.start_server(server=_Door(self))
+            held = []  # a channel that nobody holds is closed
+            while transport.is_active():
+                held.append(transport.accept(1))
 
 
 class _Door(paramiko.ServerInterface):
-    def __init__(self, allowed, doors):
-        self.allowed = allowed
-        self.doors = doors
+    def __init__(self, listening):
+        self.allowed = listening.allowed.read_text().split()[1]
+        self.doors, self.key = listening.doors, listening.key
 
     def get_allowed_auths(self, username):
         return "publickey"
@@ -90,9 +101,41 @@ class _Door(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel, command):
-        def end():
-            channel.send_exit_status(0)
-            channel.close()
-
-        threading.Timer(0.05, end).start()
+        threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
         return True
+
+    def _run(self, channel, command):
+        """A shell whose /etc is its own: what is written there ends with it."""
+        argv = ["unshare", "--mount", "sh", "-c", _OWN, "sh", self.key, command]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd="/", bufsize=0
+        ) as process:
+            threads = [
+                threading.Thread(target=_copy, args=(process.stdout, channel.sendall)),
+                threading.Thread(target=_copy, args=(process.stderr, channel.sendall_stderr)),
+            ]
+            feeding = threading.Thread(target=_feed, args=(channel, process.stdin), daemon=True)
+            for thread in (*threads, feeding):
+                thread.start()
+            for thread in threads:
+                thread.join()
+            with contextlib.suppress(OSError, EOFError):
+                channel.send_exit_status(process.wait())
+            with contextlib.suppress(OSError, EOFError):
+                channel.close()
+            feeding.join()
+
+
+def _copy(pipe, send):
+    with contextlib.suppress(OSError):
+        while piece := pipe.read(65536):
+            send(piece)
+
+
+def _feed(channel, pipe):
+    with contextlib.suppress(OSError):
+        while piece := channel.recv(65536):
+            pipe.write(piece)
+    with contextlib.suppress(OSError):
+        pipe.close()

@@ -1,5 +1,7 @@
 """The driver through the real tofu and the real provider, on the stand-in."""
 
+import pytest
+
 
 def data_of(host):
     """The volume of the durable disk, as the machine has it attached."""
@@ -7,6 +9,7 @@ def data_of(host):
     return value.split(",")[0]
 
 
+@pytest.mark.slow
 def test_the_life_of_a_machine(really_on_pve):
     host = really_on_pve
     assert host.converge() == ["create disk data", "create machine"]
