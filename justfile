@@ -113,15 +113,9 @@ molecule *args:
 test-fast *args:
     @pytest -m "not vm and not build and not engine and not slow" -n auto -q "$@"
 
-# Build the real sops and age, which some tests compare with, into the cache (needs Go)
+# Build the real sops, age, tofu and Proxmox provider that some tests need, into the cache (needs Go)
 peers:
-    @PATH="$PATH:/usr/local/go/bin"; \
-    if ! command -v go >/dev/null; then \
-        echo 'Go is not on this machine: tests against the real sops will be skipped.' >&2; exit 0; fi; \
-    export GOBIN="${XDG_CACHE_HOME:-$HOME/.cache}/strata/peers"; \
-    go install github.com/getsops/sops/v3/cmd/sops@v3.13.3; \
-    go install filippo.io/age/cmd/...@v1.3.2; \
-    echo "sops and age are in $GOBIN"
+    @PATH="$PATH:/usr/local/go/bin" tools/build-peers
 
 # How far the Proxmox stand-in agrees with the real API's recorded word, and every miss
 pve-agreement:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from lab.layer import Target
-from layers.l2_instantiate.spec import ROOT, Inputs, Observed, ObservedDisk, Spec
+from layers.l2_instantiate.machines import ROOT
+from layers.l2_instantiate.spec import Inputs, Observed, ObservedDisk, Spec
 
 Machine = Target[Spec, Inputs]
 REPLACE_ON = frozenset({"template_name"})
@@ -52,7 +53,9 @@ def mount_lines(spec: Spec) -> tuple[str, ...]:
 
 
 def port_lines(spec: Spec) -> tuple[str, ...]:
-    """The declared forwards in long form, sorted."""
+    """The declared forwards in long form, sorted; none where it has an address of its own."""
+    if spec.proxmox is not None:
+        return ()
     return tuple(str(p) for p in sorted(spec.machine.ports))
 
 

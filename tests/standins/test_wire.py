@@ -86,6 +86,12 @@ def test_a_body_where_none_belongs_is_refused(api, method):
     assert (said.status, said.reason) == (501, f"Unexpected content for method '{method}'")
 
 
+def test_trailing_and_doubled_slashes_mean_nothing(standin, api):
+    standin.add_vm(101, "a")
+    assert api.get("/nodes//pve1/qemu/101/config/").status == 200
+    assert api.done(api.delete("/nodes/pve1/qemu/101/")) == "OK"
+
+
 def test_what_the_stand_in_cannot_do_it_says(api):
     said = api.get("/cluster/ceph/status")
     assert said.status == 501

@@ -95,7 +95,11 @@ class Schema:
         self._patterns.sort(key=lambda one: (one[1].count("{"), one[1]))
 
     def find(self, verb: str, path: str) -> Match | None:
-        """The method that answers, or None: unknown paths and verbs are the same to the API."""
+        """The method that answers, or None: unknown paths and verbs are the same to the API.
+
+        Doubled and trailing slashes mean nothing; clients do send them.
+        """
+        path = "/" + "/".join(part for part in path.split("/") if part)
         template, places = self._template(path)
         method = self.methods.get((verb, template)) if template else None
         return Match(method, places) if method else None
