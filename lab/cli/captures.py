@@ -185,10 +185,11 @@ def forget(settings: Settings, words: tuple[str, ...]) -> int:
 @click.group(cls=Family, table=SCHEDULE, no_args_is_help=True)
 @common
 def schedule() -> None:
-    """Capture and verify by systemd timers, as the personas say.
+    """Capture, verify and drill by systemd timers, as the personas say.
 
-    Of every host whose lifecycle has a capture interval one timer; one more reads captures back
-    and makes room, once a week.
+    Of every host whose lifecycle has a capture interval one timer, one whose has a drill interval;
+    one more reads captures back and makes room, once a week. A drill that proves nothing ends its
+    unit as failed.
 
     Examples:
       lab schedule show

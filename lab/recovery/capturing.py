@@ -268,7 +268,7 @@ class _Work:
         check: bool = False,
     ) -> tuple[Stream, list[str]]:
         """Run a script on the host, and store what it writes while it comes."""
-        doing = f"capturing {self._one.name}" + (" (dump)" if part == DUMP else "")
+        doing = "dumping" if part == DUMP else "reading"
         done = 0
         with contextlib.ExitStack() as held:
             label = self._repository.label(manifest, part)

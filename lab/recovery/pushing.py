@@ -82,7 +82,7 @@ def push(
     """Let the host bring what ``script`` writes; then read it back. Raises LabError."""
     with _opened(repository, shell, manifest.host) as (door, way, password):
         faults.point("push.opened")
-        seen = _Said(way, told, f"pushing {manifest.data}", expected)
+        seen = _Said(way, told, "pushing", expected)
         environment = {
             "RESTIC_PASSWORD": password,
             "RESTIC_REST_USERNAME": restic_door.USER,
@@ -176,7 +176,7 @@ def _read_back(
     repository: Repository, manifest: Manifest, snapshot: str, told: Told, size: int
 ) -> Taking:
     """Take down what was stored, from the store: it is read whole, so it is there whole."""
-    taking, doing = Taking(), f"reading {manifest.data} back"
+    taking, doing = Taking(), "reading back"
     try:
         with repository.restic.reading(snapshot, FILES) as pieces:
             for piece in pieces:

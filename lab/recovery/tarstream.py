@@ -212,6 +212,8 @@ def _pax(record: bytes) -> dict[str, str]:
     while at < len(record):
         space = record.find(b" ", at, at + 20)
         length = int(record[at:space]) if space > 0 and record[at:space].isdigit() else 0
+        if not length:  # or a record without blanks would be read for ever
+            raise BrokenStream("a header is damaged")
         line = record[space + 1 : at + length]
         key, equals, value = line.partition(b"=")
         if not equals or not line.endswith(b"\n") or at + length > len(record):
@@ -240,6 +242,8 @@ def _number(raw: bytes) -> int:
     digits = raw.strip(b" \0")
     if not digits:
         return 0
+    if not digits.isdigit():  # Python would take a sign, too
+        raise BrokenStream("a header is damaged")
     try:
         return int(digits, 8)
     except ValueError:

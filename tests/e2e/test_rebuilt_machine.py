@@ -37,16 +37,19 @@ def web(tmp_path_factory, template, real_lab):
     lend_template(lab, template)
     lab.write(
         "lab.yaml",
-        f"name: {lab.name}\nproviders:\n  box: {{kind: qemu}}\nvars: {{motd_owner: a test}}\n"
+        f"name: {lab.name}\nproviders:\n  box: {{kind: qemu, boot_deadline: 9m}}\n"
+        "vars: {motd_owner: a test}\n"
         f"capture: {{repository: {{url: {lab.base}/store, password: !secret restic}}}}\n",
     )
     lab.lab("secrets", "init")
     lab.lab("secrets", "generate", "restic")
-    lab.converge()
-    lab.ssh(WRITTEN)
-    yield lab
-    for pid in lab.qemu():
-        os.kill(pid, signal.SIGKILL)
+    try:
+        lab.converge()
+        lab.ssh(WRITTEN)
+        yield lab
+    finally:
+        for pid in lab.qemu():
+            os.kill(pid, signal.SIGKILL)
 
 
 def lend_template(lab, template):

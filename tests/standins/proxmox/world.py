@@ -44,6 +44,7 @@ class Guest:
     kind: str = "qemu"
     config: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str | None] = field(default_factory=dict)
+    forced: set[str] = field(default_factory=set)  # pending deletions that destroy
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
     running: bool = False
     started: float = 0.0
@@ -230,9 +231,9 @@ class World:
         """Take a guest's configuration away, and what refers to it where it is purged."""
         self.guests.pop(guest.vmid, None)
         self.access.pool_of.pop(guest.path, None)
+        self.access.grants = [one for one in self.access.grants if one.path != guest.path]
         if purge:
             self.ha.pop(f"{'ct' if guest.kind == 'lxc' else 'vm'}:{guest.vmid}", None)
-            self.access.grants = [one for one in self.access.grants if one.path != guest.path]
 
     def volume_users(self, volid: str) -> list[tuple[Guest, str]]:
         """Who names a volume in his configuration, and where."""
