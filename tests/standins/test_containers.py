@@ -74,7 +74,7 @@ def test_a_template_is_cloned(api, container):
 
 def test_a_number_belongs_to_one_kind_of_guest(standin, api, container):
     said = api.post("/nodes/pve1/lxc", vmid=101, ostemplate=TEMPLATE)
-    assert said.reason == "unable to create CT 101 - CT 101 already exists on node 'pve1'"
+    assert said.reason == "CT 101 already exists on node 'pve1'"
     assert api.get("/nodes/pve1/qemu/101/config").status == 500
     said = api.post("/nodes/pve1/lxc", vmid=103, ostemplate="local:vztmpl/none.tar.zst")
     assert said.reason == "volume 'local:vztmpl/none.tar.zst' does not exist"

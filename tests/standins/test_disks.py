@@ -81,7 +81,8 @@ def test_disks_grow_and_never_shrink(api, two):
 def test_a_cloud_init_drive_is_made_once(standin, api, two):
     path = "/nodes/pve1/qemu/101/config"
     said = api.put(path, ide0="local-lvm:cloudinit")
-    assert "already exists" in said.reason
+    assert said.reason == "ide0 - cloud-init drive is already attached at 'ide2'"
+    assert "already exists" in api.put(path, ide2="local-lvm:cloudinit").reason
     assert api.put(path, delete="ide2").status == 200
     assert "local-lvm:vm-101-cloudinit" not in volumes(api)
     assert api.put(path, ide2="local-lvm:cloudinit").status == 200

@@ -1,6 +1,9 @@
 """VMs through their life: made, cloned, changed, started, moved, destroyed."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 
 def test_a_clone_is_locked_until_its_task_ends(standin, api):
@@ -176,3 +179,83 @@ def test_a_task_is_running_before_it_is_stopped(standin, api):
     standin.settle()
     path = f"/nodes/pve1/tasks/{upid}/status"
     assert [api.get(path).data["status"] for _ in range(3)] == ["running", "stopped", "stopped"]
+
+
+def test_a_vm_is_there_and_locked_from_the_moment_it_is_asked_for(standin, api):
+    standin.fail_task("qmcreate", "fail", "no space left")
+    said = api.post("/nodes/pve1/qemu", vmid=101, scsi0="local-lvm:4")
+    assert api.done(said) == "no space left"
+    assert api.get("/cluster/resources", type="vm").data == []
+    standin.fail_task("qmcreate", "hang")
+    api.post("/nodes/pve1/qemu", vmid=101)
+    assert api.config(101)["lock"] == "create"
+    said = api.post("/nodes/pve1/qemu", vmid=101)
+    assert said.reason.endswith("VM 101 already exists on node 'pve1'")
+
+
+def test_the_next_number_is_nobodys_until_it_is_used(standin, api):
+    standin.add_template()
+    with ThreadPoolExecutor(6) as pool:
+        numbers = [one.data for one in pool.map(lambda _: api.get("/cluster/nextid"), range(6))]
+        assert set(numbers) == {"100"}
+        clone = "/nodes/pve1/qemu/9000/clone"
+        said = list(pool.map(lambda number: api.post(clone, newid=number), numbers))
+    assert sorted(one.status for one in said) == [200] + [500] * 5
+    refused = {one.reason for one in said if one.status == 500}
+    assert refused == {"unable to create VM 100: config file already exists"}
+
+
+def test_who_fails_half_way_leaves_the_first_half_pending(standin, api):
+    standin.add_vm(101, "a")
+    path = "/nodes/pve1/qemu/101/config"
+    said = api.put(path, cores=3, scsi1="local-lvm:vm-7-disk-0")
+    assert said.reason == "volume 'local-lvm:vm-7-disk-0' does not exist"
+    assert (api.config(101)["cores"], api.config(101, current=1)["cores"]) == (3, 1)
+    assert api.put(path, description="and on").status == 200
+    assert api.config(101, current=1)["cores"] == 3
+    assert api.put(path).reason == "no options specified"
+
+
+def test_a_boot_order_follows_the_devices_that_come_and_go(standin, api):
+    standin.add_vm(101, "a", boot="order=scsi0;ide2;net0")
+    path = "/nodes/pve1/qemu/101/config"
+    api.put(path, delete="ide2")
+    assert api.config(101)["boot"] == "order=scsi0;net0"
+    api.put(path, ide0="none,media=cdrom")
+    assert api.config(101)["boot"] == "order=scsi0;net0;ide0"
+    said = api.put(path, boot="order=scsi7")
+    assert said.reason == "invalid bootorder: device 'scsi7' does not exist'"
+    said = api.put(path, delete="scsi0", force=1)
+    assert said.status == 200
+    assert not [key for key in api.config(101) if key.startswith(("scsi0", "unused"))]
+    assert api.config(101)["boot"] == "order=net0;ide0"
+
+
+def test_a_running_vms_cloud_init_drive_lags_behind_until_made_anew(standin, api):
+    standin.add_vm(101, "a", ciuser="joe")
+    api.done(api.post("/nodes/pve1/qemu/101/status/start"))
+    config, drive = "/nodes/pve1/qemu/101/config", "/nodes/pve1/qemu/101/cloudinit"
+    api.put(config, ciuser="ann", cipassword="canary")
+    assert {"key": "ciuser", "value": "joe", "pending": "ann"} in api.get(drive).data
+    assert "canary" not in api.get(f"{drive}/dump", type="user").data
+    assert api.put(drive).data is None
+    assert {"key": "ciuser", "value": "ann"} in api.get(drive).data
+    api.done(api.post("/nodes/pve1/qemu/101/status/stop"))
+    api.put(config, ciuser="eve")
+    assert {"key": "ciuser", "value": "eve"} in api.get(drive).data
+
+
+def test_who_destroys_a_vm_takes_the_rights_on_it_along(standin, api):
+    standin.add_vm(101, "a")
+    standin.world.access.grant("/vms/101", "root@pam", "PVEVMUser")
+    assert api.done(api.delete("/nodes/pve1/qemu/101")) == "OK"
+    assert not [one for one in standin.world.access.grants if one.path == "/vms/101"]
+
+
+@pytest.mark.parametrize("boot_first", [True, False])
+def test_a_boot_order_and_a_new_cd_drive_at_once_are_a_matter_of_luck(standin, api, boot_first):
+    standin.add_vm(101, "a", ide2="none,media=cdrom")
+    standin.world.boot_first = boot_first
+    path = "/nodes/pve1/qemu/101/config"
+    api.put(path, boot="order=net0", ide0="none,media=cdrom")
+    assert api.config(101)["boot"] == ("order=scsi0;ide0" if boot_first else "order=net0")

@@ -45,20 +45,28 @@ def test_each_privilege_that_a_clone_needs_is_named_when_missing(standin, as_tok
 
 def test_settings_have_privileges_each(standin, as_token):
     standin.add_vm(101, "a", storage="local-lvm")
-    api = as_token(standin.add_token("lab@pve", "t", privileges="VM.Audit VM.Config.CPU"))
+    privileges = "VM.Audit VM.Config.CPU Datastore.AllocateSpace"
+    api = as_token(standin.add_token("lab@pve", "t", privileges=privileges))
     path = "/nodes/pve1/qemu/101/config"
     assert api.put(path, cores=2).status == 200
     for setting, value, privilege in (
         ("memory", "512", "VM.Config.Memory"),
         ("tags", "a", "VM.Config.Options"),
-        ("ciuser", "a", "VM.Config.Cloudinit"),
+        ("ciuser", "a", "VM.Config.Cloudinit|VM.Config.Network"),
         ("vga", "std", "VM.Config.HWType"),
         ("scsi1", "local-lvm:1", "VM.Config.Disk"),
         ("ide0", "none,media=cdrom", "VM.Config.CDROM"),
+        ("ide0", "local-lvm:cloudinit", "VM.Config.Cloudinit"),
         ("net1", "virtio", "VM.Config.Network"),
     ):
         said = api.put(path, **{setting: value})
         assert said.reason == f"Permission check failed (/vms/101, {privilege})"
+    standin.world.access.roles["role-lab-t"] |= {"VM.Config.Options"}
+    said = api.put(path, startup="order=1")
+    assert said.reason == "Permission check failed (/, Sys.Modify)"
+    standin.world.access.roles["role-lab-t"] |= {"VM.Config.HWType"}
+    said = api.put(path, serial1="/dev/ttyS0")
+    assert said.reason == "only root can set 'serial1' config for real devices"
 
 
 def test_a_vlan_needs_its_own_right_unless_the_bridges_propagates(standin, as_token):
@@ -106,6 +114,17 @@ def test_a_borrowed_disk_needs_a_right_on_its_storage_and_owner(standin, as_toke
     for whom in ("lab@pve", "lab@pve!t"):
         standin.world.access.grant("/vms/900", whom, "PVEVMAdmin")
     assert api.put(path, scsi1="local-lvm:vm-900-disk-0").status == 200
+
+
+def test_what_may_not_be_read_is_left_out_of_a_storages_list(standin, as_token):
+    standin.add_vm(101, "a", storage="local-lvm")
+    standin.add_file("local:import/x.qcow2", b"x")
+    api = as_token(standin.add_token("lab@pve", "t", privileges="Datastore.Audit"))
+    assert api.get("/nodes/pve1/storage/local-lvm/content").data == []
+    listed = api.get("/nodes/pve1/storage/local/content").data
+    assert [one["volid"] for one in listed] == ["local:import/x.qcow2"]
+    standin.world.access.roles["role-lab-t"] |= {"VM.Config.Disk"}
+    assert len(api.get("/nodes/pve1/storage/local-lvm/content").data) == 2
 
 
 def test_users_roles_tokens_and_the_acl_are_made_through_the_api(api, as_token):

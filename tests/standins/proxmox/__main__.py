@@ -30,6 +30,7 @@ def main() -> int:
             sys.stdout.write(
                 f"url:         {standin.url}\n"
                 f"fingerprint: {standin.fingerprint}\n"
+                f"certificate: {standin.certificate}\n"
                 f"token:       {standin.token}\n"
                 f"login:       {standin.user} / {standin.password}\n"
                 f"control:     {standin.url}/standin/calls\n"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from .roles import PRIVILEGES, ROLES
+
+_EVERYTHING: Mapping[str, bool] = MappingProxyType(dict.fromkeys(PRIVILEGES, True))
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class Access:
         have = self.privileges(who, path)
         return any(one in have for one in privileges)
 
-    def privileges(self, who: Identity, path: str) -> dict[str, bool]:
+    def privileges(self, who: Identity, path: str) -> Mapping[str, bool]:
         """Every privilege on a path, with whether it propagates."""
         path = normal(path)
         if who.token is None:
@@ -139,9 +142,9 @@ class Access:
         fixed = {"/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"}
         return fixed | {one.path for one in self.grants} | set(self.pool_of)
 
-    def _of_user(self, name: str, path: str) -> dict[str, bool]:
+    def _of_user(self, name: str, path: str) -> Mapping[str, bool]:
         if name == "root@pam":
-            return dict.fromkeys(PRIVILEGES, True)
+            return _EVERYTHING
         user = self.users.get(name)
         if user is None or not user.enabled:
             return {}

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from . import drives, formats, schema
-from .calls import ApiError, Call, refused
+from .calls import ApiError, Call
 from .world import Guest, World
+
+if TYPE_CHECKING:
+    from .updates import Wanted
 
 _METHOD = ("PUT", "/nodes/{node}/qemu/{vmid}/config")
 
+# Everything that is in no line here only root himself may set: args, arch, affinity, rng0 …
 _PRIVILEGES = {
-    "VM.Config.CPU": "cores sockets cpu cpulimit cpuunits vcpus numa affinity smp freeze",
-    "VM.Config.Memory": "memory balloon shares hugepages keephugepages allow-ksm",
+    "VM.Config.CPU": "cores cpu cpulimit cpuunits numa smp sockets vcpus",
+    "VM.Config.Memory": "memory balloon shares",
     "VM.Config.Disk": "boot bootdisk vmstatestorage",
-    "VM.Config.HWType": (
-        "acpi arch hotplug kvm machine scsihw smbios1 tablet vga watchdog audio0 bios rng0"
-        " spice_enhancements efidisk ivshmem vmgenid intel-tdx"
-    ),
+    "VM.Config.HWType": ("acpi hotplug kvm machine scsihw smbios1 tablet vga watchdog audio0"),
     "VM.Config.Options": (
-        "agent autostart description keyboard localtime migrate_downtime migrate_speed name"
+        "agent autostart bios description keyboard localtime migrate_downtime migrate_speed name"
         " onboot ostype protection reboot startdate startup tdf template tags"
     ),
+    "VM.PowerMgmt": "freeze",
     "VM.Config.Cloudinit": (
         "cicustom cipassword citype ciuser ciupgrade nameserver searchdomain sshkeys"
     ),
 }
 _PRIVILEGE = {key: name for name, keys in _PRIVILEGES.items() for key in keys.split()}
-_INTERNAL = {"digest", "lock", "meta", "parent", "runningmachine", "runningcpu", "snaptime"}
+_NUMBERED = tuple(
+    (re.compile(pattern), privilege)
+    for pattern, privilege in (
+        (r"ipconfig\d+", "VM.Config.Cloudinit"),
+        (r"net\d+", "VM.Config.Network"),
+        (r"numa\d+", "VM.Config.CPU"),
+        (r"unused\d+", "VM.Config.Disk"),
+    )
+)
 
 
 def known() -> set[str]:
@@ -42,7 +53,8 @@ def known() -> set[str]:
 
 def described(key: str) -> Mapping[str, Any]:
     """What the API's description says of a setting."""
-    return schema.load().methods[_METHOD].properties.get(key, {})
+    found: Mapping[str, Any] = schema.load().methods[_METHOD].properties.get(key, {})
+    return found
 
 
 def shown(values: Mapping[str, str]) -> dict[str, Any]:
@@ -65,6 +77,8 @@ def clean(world: World, key: str, value: str) -> str:
         return network_device(world, value)
     if key == "description":
         return value.rstrip("\n")
+    if key == "cipassword" and not value.startswith("$"):
+        return f"$5$standin${hashlib.sha256(value.encode()).hexdigest()}"
     return value
 
 
@@ -97,7 +111,12 @@ def check_privilege(call: Call, vmid: int, key: str, value: str | None) -> None:
     wanted = _privileges_for(key, value)
     if wanted is None:
         if not call.who.is_root:
-            raise ApiError(f"only root can set '{key}' config")
+            raise ApiError(f"only root can set '{key}' config{_what_kind(key)}")
+        return
+    if key == "startup":  # it changes what the host does when it starts
+        call.need("/", "Sys.Modify")
+    if drives.KEY.fullmatch(key) and value and drives.parse(key, value).is_cloudinit:
+        call.need(path, "VM.Config.Cloudinit", "VM.Config.CDROM")
         return
     if any(call.may(path, one) for one in wanted):
         return
@@ -106,24 +125,35 @@ def check_privilege(call: Call, vmid: int, key: str, value: str | None) -> None:
     call.need_any(path, *wanted)
 
 
+def _what_kind(key: str) -> str:
+    if key.startswith("hostpci"):
+        return " for non-mapped devices"
+    return " for real devices" if re.fullmatch(r"(?:serial|usb)\d+", key) else ""
+
+
 def _privileges_for(key: str, value: str | None) -> tuple[str, ...] | None:
-    if key in _PRIVILEGE:
-        return (_PRIVILEGE[key],)
-    if re.fullmatch(r"ipconfig\d+", key):
-        return ("VM.Config.Cloudinit", "VM.Config.Network")
-    if re.fullmatch(r"net\d+", key):
-        return ("VM.Config.Network",)
-    if drives.UNUSED.fullmatch(key):
-        return ("VM.Config.Disk",)
+    """One of which the caller must have; None where only root may."""
+    named = _PRIVILEGE.get(key) or next(
+        (one for pattern, one in _NUMBERED if pattern.fullmatch(key)), None
+    )
+    if named == "VM.Config.Cloudinit":
+        return (named, "VM.Config.Network")
+    if named:
+        return (named,)
     if drives.KEY.fullmatch(key):
         drive = drives.parse(key, value) if value else None
-        plain = drive and drive.is_cdrom and not drive.is_cloudinit
-        return ("VM.Config.CDROM",) if plain else ("VM.Config.Disk",)
-    if re.fullmatch(r"serial\d+", key):
-        return ("VM.Config.HWType",) if value in {None, "socket"} else None
-    if re.fullmatch(r"usb\d+", key):
-        return ("VM.Config.HWType",) if value is None or "host" not in value else None
-    return None
+        return ("VM.Config.CDROM",) if drive and drive.is_cdrom else ("VM.Config.Disk",)
+    device = re.fullmatch(r"(serial|usb|hostpci|virtiofs)\d+", key)
+    return ("VM.Config.HWType",) if device and _is_virtual(device[1], value or "") else None
+
+
+def _is_virtual(kind: str, value: str) -> bool:
+    """A device of the guest's alone, not one of the node's."""
+    if not value:
+        return True
+    if kind == "serial":
+        return value == "socket"
+    return "spice" in value.lower() or "mapping=" in value or kind == "virtiofs"
 
 
 def check_bridge(call: Call, value: str) -> None:
@@ -137,22 +167,41 @@ def check_bridge(call: Call, value: str) -> None:
     call.need(path, "SDN.Use")
 
 
-def check_settings(call: Call, settings: Mapping[str, str], before: Mapping[str, str]) -> None:
-    """What the parameters' description does not say and the method refuses all the same."""
+def check_balloon(settings: Mapping[str, str], before: Mapping[str, str]) -> None:
+    """Refuse a balloon larger than the memory."""
+    if not {"memory", "balloon"} & set(settings):
+        return
+    both = {**before, **settings}
+    memory = int(both.get("memory", "512").removeprefix("current="))
+    if int(both.get("balloon", "0")) > memory:
+        raise ApiError("balloon value too large (must be smaller than assigned memory)")
+
+
+def boot_order(config: Mapping[str, str]) -> list[str]:
+    """The devices that a configuration boots from."""
+    found = re.search(r"(?:^|,)order=([^,]*)", config.get("boot", ""))
+    return [one for one in found[1].split(";") if one] if found else []
+
+
+def print_boot_order(devices: Sequence[str]) -> str:
+    """The same, as the configuration keeps it."""
+    return f"order={';'.join(devices)}" if devices else " "
+
+
+def checked_boot(guest: Guest, value: str, wanted: Wanted) -> str:
+    """A changed boot order, which must name devices that are there."""
+    devices = boot_order({"boot": value})
+    there = {**guest.wanted(), **wanted.settings}
+    for device in devices:
+        if device not in there or device in wanted.deleted:
+            raise ApiError(f"invalid bootorder: device '{device}' does not exist'")
+    return print_boot_order(devices) if devices else value
+
+
+def check_ssh_keys(settings: Mapping[str, str]) -> None:
+    """Refuse what is no public key, once for all of them."""
     if keys := settings.get("sshkeys"):
         _check_ssh_keys(unquote(keys))
-    memory = int(settings.get("memory", before.get("memory", "512")).removeprefix("current="))
-    balloon = settings.get("balloon")
-    if balloon and int(balloon) > memory:
-        raise refused(balloon="balloon value too large (must be smaller than assigned memory)")
-    boot = settings.get("boot", "")
-    if found := re.search(r"(?:^|,)order=([^,]*)", boot):
-        for device in (one for one in found[1].split(";") if one):
-            if not re.fullmatch(r"(?:ide|sata|scsi|virtio|net|hostpci|usb)\d+", device):
-                raise refused(boot=f"invalid boot device '{device}'")
-            deleted = re.split(r"[,;\s]+", call.get("delete") or "")
-            if device not in settings and (device not in before or device in deleted):
-                raise refused(boot=f"invalid bootorder: device '{device}' does not exist'")
 
 
 def _check_ssh_keys(text: str) -> None:

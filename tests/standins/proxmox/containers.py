@@ -16,7 +16,8 @@ _NEW = re.compile(r"([^:/\s]+):(\d+(?:\.\d+)?)")
 
 # What a running container takes at once.
 _NOW = {
-    "cores", "cpulimit", "cpuunits", "description", "hookscript", "memory", "nameserver",
+    "cores", "cpulimit", "cpuunits", "description", "hookscript", "hostname", "memory",
+    "nameserver",
     "onboot", "protection", "searchdomain", "startup", "swap", "tags",
 }  # fmt: skip
 _PRIVILEGES = {

@@ -63,12 +63,9 @@ _HOSTPCI: Described = {
 _IPCONFIG: Described = {
     "gw": _key(format="ipv4", requires="ip"),
     "gw6": _key(format="ipv6", requires="ip6"),
-    "ip": _key(format="pve-ipv4-config", default="dhcp"),
+    "ip": _key(format="pve-ipv4-config"),
     "ip6": _key(format="pve-ipv6-config"),
 }
-_IPCONFIG["ip"].pop("default", None)
-_IPCONFIG["ip"].pop("default_key", None)
-
 _RNG: Described = {
     "source": _key(default=True, needed=True, enum=["/dev/urandom", "/dev/random", "/dev/hwrng"]),
     "max_bytes": _key("integer"),

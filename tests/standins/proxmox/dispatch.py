@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 from urllib.parse import unquote
 
@@ -35,7 +36,7 @@ class Dispatcher:
         path: str,
         parameters: Mapping[str, Any],
         upload: Upload | None,
-        headers: Mapping[str, str],
+        headers: Message,
     ) -> Reply:
         """One call of the API, recorded, with the fault that it meets."""
         seen = self.faults.record(verb, path, parameters)
@@ -53,7 +54,7 @@ class Dispatcher:
         path: str,
         parameters: Mapping[str, Any],
         upload: Upload | None,
-        headers: Mapping[str, str],
+        headers: Message,
     ) -> Reply:
         try:
             with self.world.lock:
@@ -67,7 +68,7 @@ class Dispatcher:
         path: str,
         parameters: Mapping[str, Any],
         upload: Upload | None,
-        headers: Mapping[str, str],
+        headers: Message,
     ) -> Reply:
         match = self.schema.find(verb, path)
         who = self._identity(verb, path, headers, match)
@@ -91,7 +92,7 @@ class Dispatcher:
         return Reply(200, "OK", {"data": result})
 
     def _identity(
-        self, verb: str, path: str, headers: Mapping[str, str], match: Match | None
+        self, verb: str, path: str, headers: Message, match: Match | None
     ) -> Identity | None:
         """Who calls; None only where nobody needs to be logged in."""
         if token := headers.get("Authorization", ""):
@@ -123,7 +124,8 @@ class Dispatcher:
         user, _, token = name.partition("!")
         known = self.world.access.users.get(user)
         held = known.tokens.get(token) if known and known.enabled else None
-        if held is None or held.secret != secret:
+        expired = held is not None and 0 < held.expire < self.world.now()
+        if held is None or held.secret != secret or expired:
             raise ApiError("Authentication failed!", 401)
         return Identity(user, token)
 
@@ -153,8 +155,8 @@ def _given(match: Match, parameters: Mapping[str, Any]) -> dict[str, Any]:
             given[key] = "\0".join(str(one) for one in value)
         elif isinstance(value, bool):
             given[key] = str(int(value))
-    for key in match.places:
-        if key in given:
+    for key, place in match.places.items():
+        if str(given.get(key, place)) != place:  # the same again is let through: clients do it
             text = f"Parameter verification failed - duplicate parameter '{key}'"
             raise ApiError(text, 400)
     return given | dict(match.places)

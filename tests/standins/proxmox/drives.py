@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from . import formats, qemu_img, schema, sizes
-from .calls import ApiError, Call, forbidden, refused
+from .calls import ApiError, Call, refused
 from .images import copy, create
 from .storages import Volume
 from .world import GIB, Guest
@@ -52,15 +52,10 @@ class Drive:
 def parse(key: str, value: str) -> Drive:
     """A drive from its text."""
     method = schema.load().methods["POST", "/nodes/{node}/qemu"]
-    described = method.properties.get(key, {}).get("format")
-    if isinstance(described, Mapping):
-        found = formats.split_property_string(described, value)
-        file = found.pop("file", "none")
-    else:  # a container's mount point
-        file, *rest = value.split(",")
-        file = file.removeprefix("volume=")
-        found = dict(one.partition("=")[::2] for one in rest)
-    return Drive(key, file, found)
+    if MOUNT.fullmatch(key):
+        method = schema.load().methods["POST", "/nodes/{node}/lxc"]
+    found = formats.split_property_string(method.properties[key]["format"], value)
+    return Drive(key, found.pop("volume" if MOUNT.fullmatch(key) else "file", "none"), found)
 
 
 def drives_of(config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -121,28 +116,43 @@ def check_volume(call: Call, guest: Guest, volid: str) -> None:
     if call.may(path, "Datastore.Allocate"):
         return
     volume = call.world.volumes.find(volid, guest.node)
-    if volume is None or volume.owner == guest.vmid:
+    if volume is not None and volume.owner != guest.vmid:
+        may_read(call, volume)
+
+
+def may_read(call: Call, volume: Volume) -> None:
+    """Refuse a volume that the caller may not read, whoever's it is."""
+    path = f"/storage/{volume.storage}"
+    if call.may(path, "Datastore.Allocate"):
         return
-    if volume.content in {"iso", "vztmpl", "import", "snippets"}:
+    if volume.content in {"iso", "vztmpl", "import"}:
         call.need_any(path, "Datastore.AllocateSpace", "Datastore.Audit")
+    elif volume.content == "backup" and volume.owner is not None:
+        call.need(path, "Datastore.AllocateSpace")
+        call.need(f"/vms/{volume.owner}", "VM.Backup")
     elif volume.owner is not None:
         call.need(path, "Datastore.Audit")
         call.need(f"/vms/{volume.owner}", "VM.Config.Disk")
     else:
-        raise forbidden(path, "Datastore.Allocate")
+        raise ApiError(f"missing privileges to access {volume.volid}")
 
 
-def register_unused(call: Call, guest: Guest, config: dict[str, str], key: str) -> None:
-    """A drive leaves its place: its volume stays, as `unusedN`, where it is the guest's own."""
-    drive = parse(key, config.pop(key))
+def register_unused(call: Call, guest: Guest, drive: Drive) -> str | None:
+    """A drive has left its place: its volume stays, as `unusedN`, where it is the guest's own.
+
+    Answers that key; None where nothing is left: a CD-ROM, another's volume, cloud-init's drive,
+    which is destroyed.
+    """
     volume = call.world.volumes.find(drive.file, guest.node)
     if volume is None:
-        return
+        return None
     if drive.is_cloudinit:
         call.world.volumes.drop(volume)
         guest.cloudinit = None
-    elif not drive.is_cdrom and volume.owner == guest.vmid:
-        add_unused(config, drive.file)
+        return None
+    if drive.is_cdrom or volume.owner != guest.vmid:
+        return None
+    return add_unused(guest.config, drive.file)
 
 
 def add_unused(config: dict[str, str], volid: str) -> str | None:
@@ -163,6 +173,7 @@ def forget_unused(config: dict[str, str], volid: str) -> None:
 def _cloudinit(call: Call, guest: Guest, drive: Drive, name: str, say: Say) -> str:
     world = call.world
     storage = world.storage(name, guest.node)
+    _only_one_cloudinit(guest, drive.key)
     named = world.volumes.cloudinit_name(storage, guest.vmid)
     if world.volumes.find(f"{name}:{named}", guest.node):
         path = storage.file_path("images", named)
@@ -216,6 +227,16 @@ def _size(drive: Drive, gibibytes: float, source: Volume | None) -> int:
 
 def _existing(call: Call, guest: Guest, drive: Drive) -> str:
     volume = call.world.volumes.need(drive.file, guest.node)
-    if not drive.is_cloudinit:
-        drive.options["size"] = sizes.show(volume.size)
+    if volume.content not in {"images", "iso"}:
+        text = f"cannot use volume {volume.volid} - content type needs to be 'images' or 'iso'"
+        raise ApiError(text)
+    if drive.is_cloudinit:
+        _only_one_cloudinit(guest, drive.key)
+    drive.options["size"] = sizes.show(volume.size)
     return drive.text()
+
+
+def _only_one_cloudinit(guest: Guest, key: str) -> None:
+    for other, value in guest.config.items():
+        if other != key and KEY.fullmatch(other) and parse(other, value).is_cloudinit:
+            raise ApiError(f"{key} - cloud-init drive is already attached at '{other}'")

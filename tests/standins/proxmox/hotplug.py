@@ -9,8 +9,6 @@ from .world import Guest
 # Told to nobody but the configuration, so they need no plugging.
 _FAST = {
     "autostart",
-    "boot",
-    "bootdisk",
     "description",
     "hookscript",
     "lock",
@@ -37,8 +35,6 @@ _FAST = {
     "cpuunits",
     "hotplug",
 }
-_FAST.discard("boot")
-_FAST.discard("bootdisk")
 
 
 def applies_now(guest: Guest, key: str, value: str | None) -> bool:

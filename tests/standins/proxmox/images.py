@@ -28,7 +28,7 @@ def copy(world: World, storage: Storage, volume: Volume, source: Volume) -> Volu
         if source.file is None:
             _qemu_img("create", "-q", "-f", _real(volume.format), volume.file, str(volume.size))
         else:
-            formats = ["-f", _real(source.format), "-O", _real(volume.format)]
+            formats: list[str | Path] = ["-f", _real(source.format), "-O", _real(volume.format)]
             _qemu_img("convert", "-q", *formats, source.file, volume.file)
     return _kept(world, storage, volume)
 
@@ -37,7 +37,7 @@ def overlay(world: World, storage: Storage, volume: Volume, base: Volume) -> Vol
     """A linked clone: what is written stays above the base."""
     if world.real_disks and base.file:
         volume.file = _file(world, storage, volume)
-        backing = ["-b", base.file, "-F", _real(base.format)]
+        backing: list[str | Path] = ["-b", base.file, "-F", _real(base.format)]
         _qemu_img("create", "-q", "-f", "qcow2", *backing, volume.file)
     return _kept(world, storage, volume)
 
@@ -52,10 +52,8 @@ def resize(world: World, volume: Volume, size: int) -> None:
 
 def keep_file(volume: Volume, source: Path) -> None:
     """Move a file that came from outside to where the volume's bytes are kept."""
-    if volume.file is None:
-        raise ValueError(volume.volid)
-    shutil.move(source, volume.file)
-    volume.used = volume.file.stat().st_blocks * 512
+    shutil.move(source, volume.bytes_at)
+    volume.used = volume.bytes_at.stat().st_blocks * 512
 
 
 def _kept(world: World, storage: Storage, volume: Volume) -> Volume:

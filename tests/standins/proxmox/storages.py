@@ -94,6 +94,13 @@ class Volume:
         return f"{self.storage}:{self.name}"
 
     @property
+    def bytes_at(self) -> Path:
+        """Its file, where it must have one."""
+        if self.file is None:
+            raise ValueError(f"{self.volid} has no file")
+        return self.file
+
+    @property
     def is_base(self) -> bool:
         """A template's disk, of which clones may be overlays."""
         return self.name.rsplit("/", 1)[-1].startswith("base-")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -210,3 +211,12 @@ def _meet(task: Task, wish: Wish) -> None:
         *before, last = (wish.text or "the stand-in was told to fail").split("\n")
         task.say(*before)
         raise TaskError(last)
+
+
+@contextlib.contextmanager
+def saying(words: str) -> Iterator[None]:
+    """What fails inside says these words first."""
+    try:
+        yield
+    except (TaskError, ApiError) as fault:
+        raise TaskError(f"{words}{fault}") from fault

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import formats
+from .described import DESCRIBED
 from .schema import Method
 
 Errors = dict[str, str]
@@ -129,7 +130,7 @@ def _add(errors: Errors, path: str, text: str) -> None:
 
 def _check_format(declared: Any, value: str, path: str) -> None:
     if isinstance(declared, str):
-        described = formats.DESCRIBED.get(declared)
+        described = DESCRIBED.get(declared)
         if described is None:
             formats.check_named(declared, value)
             return

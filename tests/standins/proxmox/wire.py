@@ -100,8 +100,11 @@ class Connection(BaseHTTPRequestHandler):
         """Read one request and answer it."""
         parts = urlsplit(self.path)
         path = unquote(parts.path)
-        with tempfile.TemporaryDirectory(dir=self.server.folder) as scratch:
-            reply = self._body_fault() or self._reply(path, parts.query, Path(scratch))
+        if self.headers.get_content_type() == "multipart/form-data":
+            with tempfile.TemporaryDirectory(dir=self.server.folder) as scratch:
+                reply = self._reply(path, parts.query, Path(scratch))
+        else:
+            reply = self._body_fault() or self._reply(path, parts.query, self.server.folder)
         self._send(reply)
 
     do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815  the library's names

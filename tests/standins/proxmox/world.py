@@ -44,6 +44,7 @@ class Guest:
     kind: str = "qemu"
     config: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str | None] = field(default_factory=dict)
+    forced: set[str] = field(default_factory=set)  # pending deletions that destroy
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
     running: bool = False
     started: float = 0.0
@@ -135,6 +136,9 @@ class World:
         self.ha: dict[str, dict[str, Any]] = {}
         self.fingerprint = ""
         self.patience = patience  # how long a second is, where a guest is waited for
+        # The real one takes settings in the order of a hash, another in every process. It matters
+        # where a boot order and a new CD drive come together: the later of the two wins.
+        self.boot_first = False
         self.daemon_down = False
         self.statistics = True  # does pvestatd run?
         self.real_disks = False
@@ -230,9 +234,9 @@ class World:
         """Take a guest's configuration away, and what refers to it where it is purged."""
         self.guests.pop(guest.vmid, None)
         self.access.pool_of.pop(guest.path, None)
+        self.access.grants = [one for one in self.access.grants if one.path != guest.path]
         if purge:
             self.ha.pop(f"{'ct' if guest.kind == 'lxc' else 'vm'}:{guest.vmid}", None)
-            self.access.grants = [one for one in self.access.grants if one.path != guest.path]
 
     def volume_users(self, volid: str) -> list[tuple[Guest, str]]:
         """Who names a volume in his configuration, and where."""

@@ -11,7 +11,7 @@ from tests.standins.proxmox.storages import Storage, Volume
 from tests.standins.proxmox.tasks import Task, TaskError
 from tests.standins.proxmox.world import Guest
 
-from .guest_config import formats_list
+from .guest_config import split
 
 _ENDINGS = {"zstd": ".zst", "gzip": ".gz", "lzo": ".lzo", "1": ".lzo", "0": ""}
 
@@ -19,7 +19,7 @@ _ENDINGS = {"zstd": ".zst", "gzip": ".gz", "lzo": ".lzo", "1": ".lzo", "0": ""}
 @answers("POST", "/nodes/{node}/vzdump")
 def dump(call: Call) -> Any:
     node = call["node"]
-    wanted = [int(one) for one in formats_list(call.get("vmid") or "")]
+    wanted = [int(one) for one in split(call.get("vmid") or "")]
     if call.flag("all"):
         wanted = [one.vmid for one in call.world.guests.values() if one.node == node]
     if not wanted:

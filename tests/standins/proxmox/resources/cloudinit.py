@@ -6,11 +6,9 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from tests.standins.proxmox import drives
+from tests.standins.proxmox import updates
 from tests.standins.proxmox.calls import Call, answers
 from tests.standins.proxmox.world import Guest
-
-from .guest_power import cloudinit_settings
 
 _PATH = "/nodes/{node}/qemu/{vmid}/cloudinit"
 
@@ -45,9 +43,7 @@ def regenerate(call: Call) -> Any:
     guest = call.world.guest(call.vmid, call["node"])
     guest.check_flock()
     guest.check_lock()
-    keys = [key for key in guest.config if drives.KEY.fullmatch(key)]
-    if any(drives.parse(key, guest.config[key]).is_cloudinit for key in keys):
-        guest.cloudinit = cloudinit_settings(guest)
+    updates.regenerate(guest)
 
 
 @answers("GET", _PATH + "/dump")

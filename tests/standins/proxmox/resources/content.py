@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.standins.proxmox import formats, images, qemu_img, sizes
+from tests.standins.proxmox import drives, formats, images, qemu_img, sizes
 from tests.standins.proxmox.calls import ApiError, Call, answers, refused
 from tests.standins.proxmox.storages import FOLDERS, Storage, Volume
 from tests.standins.proxmox.tasks import Task, TaskError
@@ -31,7 +31,7 @@ def content(call: Call) -> Any:
     return [
         call.world.volumes.listed(one)
         for one in call.world.volumes.on(storage.name, call["node"])
-        if wanted in {None, one.content} and owner in {None, one.owner}
+        if wanted in {None, one.content} and owner in {None, one.owner} and _readable(call, one)
     ]
 
 
@@ -40,9 +40,16 @@ def allocate(call: Call) -> Any:
     storage = call.world.storage(call["storage"], call["node"])
     size, name = call["size"], call["filename"]
     vmid = call.vmid
-    fmt = call.get("format") or (Path(name).suffix.lstrip(".") or "raw")
+    ending = Path(name).suffix.lstrip(".")
+    fmt = call.get("format") or ending or "raw"
+    if not re.match(rf"vm-{vmid}-", name):
+        raise ApiError(f"illegal name '{name}' - should be 'vm-{vmid}-*'")
     if not storage.has_files:
         fmt = "raw"
+    elif not ending:
+        raise ApiError(f"unable to parse volume filename '{name}'")
+    elif ending != fmt:
+        raise ApiError(f"illegal name '{name}' - wrong extension for format ('{ending} != '{fmt}')")
     named = f"{vmid}/{name}" if storage.has_files else name
     if call.world.volumes.find(f"{storage.name}:{named}", call["node"]):
         raise ApiError(f"disk image '{storage.file_path('images', named)}' already exists")
@@ -55,7 +62,7 @@ def allocate(call: Call) -> Any:
 @answers("GET", _PATH + "content/{volume}")
 def attributes(call: Call) -> Any:
     storage, volume = _find(call)
-    call.need_any(f"/storage/{storage.name}", "Datastore.Audit", "Datastore.AllocateSpace")
+    drives.may_read(call, volume)
     return {
         "format": volume.format,
         "path": storage.file_path(volume.content, volume.name),
@@ -77,8 +84,8 @@ def delete(call: Call) -> Any:
     storage = call.world.storage(call["storage"], call["node"])
     volid = _volid(call)
     found = call.world.volumes.find(volid, call["node"])
-    owned_backup = found and found.content == "backup" and found.owner
-    if owned_backup and call.may(f"/vms/{found.owner}", "VM.Backup"):
+    backup = found is not None and found.content == "backup" and found.owner
+    if backup and call.may(f"/vms/{backup}", "VM.Backup"):
         call.need_any(f"/storage/{storage.name}", "Datastore.AllocateSpace", "Datastore.Allocate")
     else:
         call.need(f"/storage/{storage.name}", "Datastore.Allocate")
@@ -115,7 +122,7 @@ def upload(call: Call) -> Any:
         found = _digest(Path(call.upload.path), call.get("checksum-algorithm") or "sha256")
         if found != digest.lower():
             raise ApiError(f"checksum mismatch: got '{found}' != expect '{digest}'")
-    waiting = volume.file.with_name(volume.file.name + ".upload")
+    waiting = volume.bytes_at.with_name(volume.bytes_at.name + ".upload")
     images.keep_file(_at(volume, waiting), Path(call.upload.path))
 
     def work(task: Task) -> None:
@@ -164,7 +171,7 @@ def download(call: Call) -> Any:
         with call.world.lock:
             if call.world.volumes.find(volume.volid, call["node"]):
                 raise TaskError(f"refusing to override existing file '{path}'")
-        waiting = volume.file.with_name(f"{volume.file.name}.tmp_dwnl.{task.pid}")
+        waiting = volume.bytes_at.with_name(f"{volume.bytes_at.name}.tmp_dwnl.{task.pid}")
         try:
             _fetch(task, url, waiting, f"{path}.tmp_dwnl.{task.pid}")
             _check_sum(call, task, waiting)
@@ -175,6 +182,15 @@ def download(call: Call) -> Any:
         task.say(f"download of '{url}' to '{path}' finished")
 
     return call.world.tasks.start(call["node"], "download", name, call.who, work, slow=True)
+
+
+def _readable(call: Call, volume: Volume) -> bool:
+    """What the caller may not read is left out, and nothing says so."""
+    try:
+        drives.may_read(call, volume)
+    except ApiError:
+        return False
+    return True
 
 
 def _check_upload(storage: Storage, kind: str, name: str) -> None:
@@ -206,18 +222,18 @@ def _at(volume: Volume, file: Path) -> Volume:
 
 
 def _finish(call: Call, volume: Volume, waiting: Path) -> None:
-    waiting.replace(volume.file)
+    waiting.replace(volume.bytes_at)
     keep(volume)
     call.world.volumes.put(volume)
 
 
 def keep(volume: Volume) -> None:
     """Take a volume's sizes from the file that it is."""
-    volume.file_size = volume.file.stat().st_size
-    volume.used = volume.file.stat().st_blocks * 512
+    volume.file_size = volume.bytes_at.stat().st_size
+    volume.used = volume.bytes_at.stat().st_blocks * 512
     volume.size = volume.file_size
     if volume.content == "import":
-        volume.size, _ = sizes.virtual_size(volume.file)
+        volume.size, _ = sizes.virtual_size(volume.bytes_at)
 
 
 def _find(call: Call) -> tuple[Storage, Volume]:

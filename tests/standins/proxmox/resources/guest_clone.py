@@ -8,7 +8,7 @@ from typing import Any
 from tests.standins.proxmox import config_rules, drives, images, qemu_img, sizes
 from tests.standins.proxmox.calls import ApiError, Call, answers, refused
 from tests.standins.proxmox.storages import Storage, Volume
-from tests.standins.proxmox.tasks import Task
+from tests.standins.proxmox.tasks import Task, saying
 from tests.standins.proxmox.world import Guest
 
 
@@ -30,7 +30,8 @@ def clone(call: Call) -> Any:
         world.access.pool_of[target.path] = pool
 
     def work(task: Task) -> None:
-        target.config = _copied(call, task, source, target, full=full)
+        with saying("clone failed: "):
+            target.config = _copied(call, task, source, target, full=full)
         target.node = target_node
 
     def undo() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.standins.proxmox import config_rules, drives, hotplug
+from tests.standins.proxmox import config_rules, drives, updates
 from tests.standins.proxmox.calls import ApiError, Call, answers, refused
 from tests.standins.proxmox.config_rules import clean
 from tests.standins.proxmox.tasks import Task
+from tests.standins.proxmox.updates import Wanted
 from tests.standins.proxmox.world import Guest
 
 _NOT_SETTINGS = {
@@ -38,7 +39,7 @@ def pending(call: Call) -> Any:
         if key in guest.pending:
             coming = guest.pending[key]
             if coming is None:
-                one["delete"] = 1
+                one["delete"] = 2 if key in guest.forced else 1
             else:
                 one["pending"] = config_rules.shown({key: coming})[key]
         found.append(one)
@@ -54,23 +55,22 @@ def pending(call: Call) -> Any:
 @answers("PUT", "/nodes/{node}/qemu/{vmid}/config")
 def change(call: Call) -> Any:
     guest = call.world.guest(call.vmid, call["node"])
-    _check(call, guest)
-    _write(call, guest)
+    updates.carry_out(call, guest, _checked(call, guest))
 
 
 @answers("POST", "/nodes/{node}/qemu/{vmid}/config")
 def change_later(call: Call) -> Any:
     guest = call.world.guest(call.vmid, call["node"])
-    _check(call, guest)
+    wanted = _checked(call, guest)
 
     def work(task: Task) -> None:
         given = [
             f"-{key} {value if key != 'cipassword' else '<hidden>'}"
-            for key, value in call.parameters.items()
+            for key, value in sorted(call.parameters.items())
             if key not in {"node", "vmid"}
         ]
         task.say(f"update VM {guest.vmid}: {' '.join(given)}")
-        _write(call, guest)
+        updates.carry_out(call, guest, wanted)
 
     return call.world.tasks.start(guest.node, "qmconfig", str(guest.vmid), call.who, work)
 
@@ -80,11 +80,11 @@ def unlink(call: Call) -> Any:
     guest = call.world.guest(call.vmid, call["node"])
     guest.check_flock()
     guest.check_lock()
-    for key in formats_list(call["idlist"]):
-        _delete(call, guest, key, force=call.flag("force"))
+    deleted = split(call["idlist"])
+    updates.carry_out(call, guest, Wanted({}, deleted, force=call.flag("force")))
 
 
-def formats_list(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """A list as the API splits it."""
     return [one for one in re.split(r"[,;\s]+", text) if one]
 
@@ -94,110 +94,61 @@ def settings_of(call: Call) -> dict[str, str]:
     found = {}
     for key, value in call.parameters.items():
         if key not in _NOT_SETTINGS:
-            found["ide2" if key == "cdrom" else key] = clean(call.world, key, str(value))
+            kept = clean(call.world, key, str(value))
+            if key == "cdrom" and "media=" not in kept:
+                kept += ",media=cdrom"
+            found["ide2" if key == "cdrom" else key] = kept
     return found
 
 
-def _check(call: Call, guest: Guest) -> None:
-    """All that refuses at once, before anything is changed."""
+def _checked(call: Call, guest: Guest) -> Wanted:
+    """What is asked, after all that refuses at once and before anything is changed."""
     if call.flag("skiplock") and not call.who.is_root:
         raise refused(skiplock="Only root may use this option.")
-    settings = settings_of(call)
-    deleted = formats_list(call.get("delete") or "")
-    for key in deleted:
-        if key in settings:
-            raise refused(delete=f"you can't use '-{key}' and -delete {key}' at the same time")
-        if key not in config_rules.known():
-            raise refused(delete=f"unknown option '{key}'")
-    config_rules.check_settings(call, settings, guest.config)
-    for key in [*settings, *deleted]:
-        text = settings.get(key, guest.config.get(key))
-        config_rules.check_privilege(call, guest.vmid, key, text)
-    for key, value in settings.items():
-        if drives.KEY.fullmatch(key):
-            drives.check_access(call, guest, key, value)
-        if re.fullmatch(r"net\d+", key):
-            config_rules.check_bridge(call, value)
+    wanted = Wanted(
+        settings_of(call),
+        ["ide2" if one == "cdrom" else one for one in split(call.get("delete") or "")],
+        split(call.get("revert") or ""),
+        call.flag("force"),
+    )
+    config_rules.check_ssh_keys(wanted.settings)
+    if not (wanted.settings or wanted.deleted or wanted.reverted):
+        raise ApiError("no options specified")
+    _check_names(wanted)
+    _check_rights(call, guest, wanted)
     guest.check_flock()
     guest.check_digest(call.get("digest"))
-    if not call.flag("skiplock") and not ("lock" in deleted and call.who.is_root):
+    if not call.flag("skiplock"):
         guest.check_lock()
+    config_rules.check_balloon(wanted.settings, guest.wanted())
+    return wanted
 
 
-def _write(call: Call, guest: Guest) -> None:
-    for key in formats_list(call.get("revert") or ""):
-        guest.pending.pop(key, None)
-    for key in formats_list(call.get("delete") or ""):
-        _delete(call, guest, key, force=call.flag("force"))
-    for key, value in settings_of(call).items():
-        _set(call, guest, key, config_rules.finished(call.world, guest, key, value))
+def _check_rights(call: Call, guest: Guest, wanted: Wanted) -> None:
+    named = [*wanted.deleted, *wanted.settings]
+    for key in named:
+        if not drives.KEY.fullmatch(key):  # drives' turn comes with each change
+            text = wanted.settings.get(key, guest.config.get(key))
+            config_rules.check_privilege(call, guest.vmid, key, text)
+    for key, value in wanted.settings.items():
+        if drives.KEY.fullmatch(key):
+            drives.check_access(call, guest, key, value)
+    for key in [one for one in named if re.fullmatch(r"net\d+", one)]:
+        for text in (guest.config.get(key), wanted.settings.get(key)):
+            config_rules.check_bridge(call, text or "")
 
 
-def _delete(call: Call, guest: Guest, key: str, *, force: bool) -> None:
-    guest.pending.pop(key, None)
-    if key not in guest.config:
-        return
-    if guest.config.get("protection") == "1" and drives.KEY.fullmatch(key):
-        raise ApiError(f"can't remove disk '{key}' - protection mode enabled")
-    if drives.UNUSED.fullmatch(key):
-        _free(call, guest, guest.config[key], but=key)
-        del guest.config[key]
-        return
-    if guest.running and not hotplug.applies_now(guest, key, None):
-        guest.pending[key] = None
-        return
-    remove_now(call, guest, key, force=force)
-
-
-def remove_now(call: Call, guest: Guest, key: str, *, force: bool = False) -> None:
-    """Take a setting out of the live configuration, its disk becoming unused."""
-    if not drives.KEY.fullmatch(key):
-        guest.config.pop(key, None)
-        return
-    volid = drives.parse(key, guest.config[key]).file
-    drives.register_unused(call, guest, guest.config, key)
-    if force:
-        unused = next((one for one, held in guest.config.items() if held == volid), None)
-        if unused:
-            _free(call, guest, volid, but=unused)
-            guest.config.pop(unused, None)
-
-
-def _free(call: Call, guest: Guest, volid: str, *, but: str) -> None:
-    """Destroy a volume that is the guest's own; another's is only forgotten."""
-    volume = call.world.volumes.find(volid, guest.node)
-    if volume is None or volume.owner != guest.vmid:
-        return
-    call.need(f"/storage/{volume.storage}", "Datastore.AllocateSpace")
-    in_snapshot = any(volid in str(one["config"].values()) for one in guest.snapshots.values())
-    elsewhere = any(key != but and used == volid for key, used in guest.disks())
-    if in_snapshot or elsewhere:
-        raise ApiError(f"unable to delete '{volid}' - volume is still in use (snapshot?)")
-    call.world.volumes.drop(volume)
-
-
-def _set(call: Call, guest: Guest, key: str, value: str) -> None:
-    if drives.KEY.fullmatch(key):
-        _set_drive(call, guest, key, value)
-        return
-    guest.pending.pop(key, None)
-    waits = guest.running and not hotplug.applies_now(guest, key, value)
-    if waits and guest.config.get(key) != value:
-        guest.pending[key] = value
-        return
-    guest.config[key] = value
-
-
-def _set_drive(call: Call, guest: Guest, key: str, value: str) -> None:
-    made = drives.realise(call, guest, key, value)
-    volid = drives.parse(key, made).file
-    held = guest.config.get(key)
-    same = held is not None and drives.parse(key, held).file == volid
-    drives.forget_unused(guest.config, volid)
-    if guest.running and held != made and not hotplug.applies_now(guest, key, made):
-        guest.pending[key] = made
-        return
-    guest.pending.pop(key, None)
-    if held is not None and not same:
-        drives.register_unused(call, guest, guest.config, key)
-    guest.config[key] = made
+def _check_names(wanted: Wanted) -> None:
+    for key in wanted.reverted:
+        if key not in config_rules.known():
+            raise refused(revert=f"unknown option '{key}'")
+        if key in wanted.settings:
+            raise refused(delete=f"you can't use '-{key}' and -revert {key}' at the same time")
+    for key in wanted.deleted:
+        if key in wanted.settings:
+            raise refused(delete=f"you can't use '-{key}' and -delete {key}' at the same time")
+        if key in wanted.reverted:
+            text = f"you can't use '-delete {key}' and -revert {key}' at the same time"
+            raise refused(revert=text)
+        if key not in config_rules.known():
+            raise refused(delete=f"unknown option '{key}'")

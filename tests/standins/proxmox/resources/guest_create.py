@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.standins.proxmox import config_rules, drives
 from tests.standins.proxmox.calls import ApiError, Call, answers, refused
-from tests.standins.proxmox.tasks import Task
+from tests.standins.proxmox.tasks import Task, saying
 from tests.standins.proxmox.world import Guest
 
 from .guest_config import settings_of
@@ -23,12 +23,20 @@ def create(call: Call) -> Any:
     settings = {key: value for key, value in settings_of(call).items() if key not in _NOT_KEPT}
     guest = Guest(vmid, node)
     _check(call, guest, settings)
-    _check_free(call, vmid, node)
+    _check_free(call, vmid)
+    guest.config["lock"] = "create"
+    call.world.guests[vmid] = guest
+
+    def undo() -> None:
+        for volume in [one for one in call.world.volumes if one.owner == vmid]:
+            if any(volume.volid == used for _, used in guest.disks()):
+                call.world.volumes.drop(volume)
+        call.world.remove_guest(guest, purge=False)
 
     def work(task: Task) -> None:
-        _check_free(call, vmid, node)
-        _fill(call, task, guest, settings)
-        call.world.guests[vmid] = guest
+        with saying(f"unable to create VM {vmid} - "):
+            _fill(call, task, guest, settings)
+        del guest.config["lock"]
         if pool:
             call.world.access.pool_of[guest.path] = pool
         if call.flag("start"):
@@ -36,7 +44,8 @@ def create(call: Call) -> Any:
 
             call.world.tasks.start(node, "qmstart", str(vmid), call.who, start(call, guest))
 
-    return call.world.tasks.start(node, "qmcreate", str(vmid), call.who, work)
+    about = str(vmid)
+    return call.world.tasks.start(node, "qmcreate", about, call.who, work, on_failure=undo)
 
 
 def _may_allocate(call: Call, vmid: int, pool: str | None) -> None:
@@ -48,19 +57,20 @@ def _may_allocate(call: Call, vmid: int, pool: str | None) -> None:
         call.need(f"/vms/{vmid}", "VM.Allocate")
 
 
-def _check_free(call: Call, vmid: int, node: str) -> None:
-    held = call.world.guests.get(vmid)
-    if held is None:
-        return
-    if held.node == node:
-        raise ApiError(f"unable to create VM {vmid} - VM {vmid} already exists on node '{node}'")
-    raise ApiError(f"unable to create VM {vmid} - VM {vmid} already exists on node '{held.node}'")
+def _check_free(call: Call, vmid: int) -> None:
+    if held := call.world.guests.get(vmid):
+        kind = "CT" if held.kind == "lxc" else "VM"
+        raise ApiError(
+            f"unable to create VM {vmid} - {kind} {vmid} already exists on node '{held.node}'"
+        )
 
 
 def _check(call: Call, guest: Guest, settings: dict[str, str]) -> None:
-    config_rules.check_settings(call, settings, {})
+    config_rules.check_ssh_keys(settings)
+    config_rules.check_balloon(settings, {})
     for key, value in settings.items():
-        config_rules.check_privilege(call, guest.vmid, key, value)
+        if not drives.KEY.fullmatch(key):  # who may allocate may give it drives
+            config_rules.check_privilege(call, guest.vmid, key, value)
         if drives.KEY.fullmatch(key):
             drives.check_access(call, guest, key, value)
         if re.fullmatch(r"net\d+", key):

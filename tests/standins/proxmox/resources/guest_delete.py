@@ -22,6 +22,21 @@ def delete_container(call: Call) -> Any:
 def _delete(call: Call, guest: Guest, kind: str) -> str:
     if call.flag("skiplock") and not call.who.is_root:
         raise refused(skiplock="Only root may use this option.")
+    _check(call, guest)
+
+    def work(task: Task) -> None:
+        if call.world.guests.get(guest.vmid) is not guest:
+            call.world.guest(guest.vmid, guest.node, guest.kind)
+        _check(call, guest)
+        if not call.flag("skiplock"):
+            guest.check_lock()
+        _destroy(call, task, guest)
+
+    return call.world.tasks.start(guest.node, kind, str(guest.vmid), call.who, work)
+
+
+def _check(call: Call, guest: Guest) -> None:
+    """What refuses at once, and once more in the task."""
     word = "CT" if guest.kind == "lxc" else "VM"
     if guest.config.get("protection") == "1":
         raise ApiError(f"can't remove {word} {guest.vmid} - protection mode enabled")
@@ -32,16 +47,7 @@ def _delete(call: Call, guest: Guest, kind: str) -> str:
             " not set."
         )
     if guest.running and not call.flag("force"):
-        if guest.kind == "lxc":
-            raise ApiError(f"CT {guest.vmid} is running - destroy failed")
-        raise ApiError(f"VM {guest.vmid} is running - destroy failed")
-
-    def work(task: Task) -> None:
-        if not call.flag("skiplock"):
-            guest.check_lock()
-        _destroy(call, task, guest)
-
-    return call.world.tasks.start(guest.node, kind, str(guest.vmid), call.who, work)
+        raise ApiError(f"{word} {guest.vmid} is running - destroy failed")
 
 
 def _destroy(call: Call, task: Task, guest: Guest) -> None:

@@ -10,7 +10,7 @@ from tests.standins.proxmox.calls import ApiError, Call, answers, refused
 from tests.standins.proxmox.tasks import Task
 from tests.standins.proxmox.world import Guest
 
-from .guest_config import formats_list
+from .guest_config import split
 
 _NOT_KEPT = {
     "node", "vmid", "ostemplate", "password", "ssh-public-keys", "pool", "storage", "start",
@@ -85,7 +85,7 @@ def pending(call: Call) -> Any:
 def change(call: Call) -> Any:
     guest = call.world.guest(call.vmid, call["node"], "lxc")
     settings = _settings(call)
-    deleted = formats_list(call.get("delete") or "")
+    deleted = split(call.get("delete") or "")
     for key in deleted:
         if key in settings:
             raise refused(delete=f"you can't use '-{key}' and -delete {key}' at the same time")
@@ -122,9 +122,7 @@ def remove(call: Call, guest: Guest, key: str) -> None:
 def _check_free(call: Call, vmid: int) -> None:
     if held := call.world.guests.get(vmid):
         kind = "CT" if held.kind == "lxc" else "VM"
-        raise ApiError(
-            f"unable to create CT {vmid} - {kind} {vmid} already exists on node '{held.node}'"
-        )
+        raise ApiError(f"{kind} {vmid} already exists on node '{held.node}'")
 
 
 def _settings(call: Call) -> dict[str, str]:
