@@ -105,6 +105,10 @@ test-slow *args:
     other=0; wait $beside || other=$?; [ $other != 5 ] || other=0; \
     cat "$said"; exit $((status > other ? status : other))
 
+# The tests of Proxmox VE on a real node:  just test-pve url=https://pve.lan:8006 token=root@pam!t=… fingerprint=… node=pve1 storage=local-zfs network=192.0.2.0/24
+test-pve *args:
+    @python -m tests.pve "$@"
+
 # The example role under Molecule, on a sandbox host: converge, idempotence, verify
 molecule *args:
     @pytest tests/roles/test_molecule.py "$@"
@@ -143,6 +147,10 @@ bench *args:
 # Capturing 1 GiB in 10,000 files, beside plain restic
 bench-recovery *args:
     @python benchmarks/recovery.py "$@"
+
+# Many machines on Proxmox VE planned in one go: calls to the API, and time (about two minutes)
+bench-proxmox *args:
+    @python benchmarks/proxmox.py "$@"
 
 # L3 beside pyinfra, mitogen, Ansible and bare ssh on a fleet of sandbox hosts (about 15 minutes)
 bench-fleet *args:

@@ -1,7 +1,7 @@
 """What a started machine does on the stand-in: a real SSH server at its own address.
 
 It shows the host key that the machine's seed carries, lets in who holds the lab's key, under any
-name, and runs what it is given in a shell of this machine, as root, with an /etc and an identity of its own.
+name, and runs what it is given in a shell of this machine, as root, with an /etc of its own.
 """
 
 import contextlib

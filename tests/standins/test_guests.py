@@ -3,6 +3,8 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 
 def test_a_clone_is_locked_until_its_task_ends(standin, api):
     standin.add_template()
@@ -248,3 +250,12 @@ def test_who_destroys_a_vm_takes_the_rights_on_it_along(standin, api):
     standin.world.access.grant("/vms/101", "root@pam", "PVEVMUser")
     assert api.done(api.delete("/nodes/pve1/qemu/101")) == "OK"
     assert not [one for one in standin.world.access.grants if one.path == "/vms/101"]
+
+
+@pytest.mark.parametrize("boot_first", [True, False])
+def test_a_boot_order_and_a_new_cd_drive_at_once_are_a_matter_of_luck(standin, api, boot_first):
+    standin.add_vm(101, "a", ide2="none,media=cdrom")
+    standin.world.boot_first = boot_first
+    path = "/nodes/pve1/qemu/101/config"
+    api.put(path, boot="order=net0", ide0="none,media=cdrom")
+    assert api.config(101)["boot"] == ("order=scsi0;ide0" if boot_first else "order=net0")

@@ -37,8 +37,8 @@ def carry_out(call: Call, guest: Guest, wanted: Wanted) -> None:
     order = config_rules.boot_order(guest.config)
     for key in wanted.deleted:
         _delete(call, guest, key, order, force=wanted.force)
-    for key, value in wanted.settings.items():
-        _change(call, guest, key, value, order, wanted)
+    for key in _sequence(call, wanted):
+        _change(call, guest, key, wanted.settings[key], order, wanted)
     for key, value in list(guest.pending.items()):
         if guest.config.get(key) == value:  # nothing changed: None where it is not there
             del guest.pending[key]
@@ -73,6 +73,13 @@ def regenerate(guest: Guest) -> bool:
         key: value for key, value in guest.config.items() if _CLOUDINIT.fullmatch(key)
     }
     return True
+
+
+def _sequence(call: Call, wanted: Wanted) -> list[str]:
+    """The order in which settings are taken; `boot` is the one that it matters for."""
+    rest = [key for key in wanted.settings if key != "boot"]
+    boot = ["boot"] if "boot" in wanted.settings else []
+    return boot + rest if call.world.boot_first else rest + boot
 
 
 def _delete(call: Call, guest: Guest, key: str, order: list[str], *, force: bool) -> None:

@@ -136,6 +136,9 @@ class World:
         self.ha: dict[str, dict[str, Any]] = {}
         self.fingerprint = ""
         self.patience = patience  # how long a second is, where a guest is waited for
+        # The real one takes settings in the order of a hash, another in every process. It matters
+        # where a boot order and a new CD drive come together: the later of the two wins.
+        self.boot_first = False
         self.daemon_down = False
         self.statistics = True  # does pvestatd run?
         self.real_disks = False

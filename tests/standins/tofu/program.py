@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-STATE, CONFIG = Path("terraform.tfstate"), Path("main.tf.json")
+STATE, CONFIG = "terraform.tfstate", "main.tf.json"
 MIB, GIB = 1024**2, 1024**3
 RETRIES = 3
 
@@ -17,13 +17,21 @@ class FailedError(Exception):
     pass
 
 
+class Here:
+    """Where it runs, with which environment, and where its words go."""
+
+    folder = Path()
+    env = os.environ
+    write = sys.stdout.write
+
+
 class Api:
     def __init__(self, endpoint):
         self.root = f"{endpoint}/api2/json/"
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.verify = os.environ["SSL_CERT_FILE"]
-        token = os.environ["PROXMOX_VE_API_TOKEN"]
+        self.session.verify = Here.env["SSL_CERT_FILE"]
+        token = Here.env["PROXMOX_VE_API_TOKEN"]
         self.session.headers["Authorization"] = f"PVEAPIToken={token}"
 
     def call(self, method, path, **words):
@@ -59,11 +67,12 @@ class Api:
 
 
 def state():
-    return json.loads(STATE.read_text()) if STATE.exists() else {}
+    file = Here.folder / STATE
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def keep(found):
-    STATE.write_text(json.dumps(found))
+    (Here.folder / STATE).write_text(json.dumps(found))
 
 
 def wanted(one):
@@ -151,7 +160,7 @@ def value(disk):
 
 
 def plan(arguments):
-    config = json.loads(CONFIG.read_text())
+    config = json.loads((Here.folder / CONFIG).read_text())
     api = Api(config["provider"]["proxmox"]["endpoint"])
     _, found, differing = look(api, config)
     destroy, tainted = "-destroy" in arguments, state().get("tainted")
@@ -169,20 +178,18 @@ def plan(arguments):
     elif not state().get("vm"):
         change["importing"] = {"id": str(found["vm_id"])}
     out = next(a for a in arguments if a.startswith("-out=")).removeprefix("-out=")
-    Path(out).write_text(json.dumps({"config": config, "change": change}))
+    (Here.folder / out).write_text(json.dumps({"config": config, "change": change}))
     return 0 if change["actions"] == ["no-op"] and "importing" not in change else 2
 
 
 def show(arguments):
-    kept = json.loads(Path(arguments[-1]).read_text())
-    sys.stdout.write(
-        json.dumps({"resource_changes": [{"name": "machine", "change": kept["change"]}]})
-    )
+    kept = json.loads((Here.folder / arguments[-1]).read_text())
+    Here.write(json.dumps({"resource_changes": [{"name": "machine", "change": kept["change"]}]}))
     return 0
 
 
 def apply(arguments):
-    kept = json.loads(Path(arguments[-1]).read_text())
+    kept = json.loads((Here.folder / arguments[-1]).read_text())
     config, change = kept["config"], kept["change"]
     api = Api(config["provider"]["proxmox"]["endpoint"])
     one = config["resource"]["proxmox_virtual_environment_vm"]["machine"]
@@ -268,14 +275,14 @@ def update(api, one, change):
 
 
 def said(what):
-    sys.stdout.write(json.dumps(what) + "\n")
+    Here.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
 
 def main(arguments):
     verb, *rest = arguments
     if verb == "version":
-        sys.stdout.write('{"terraform_version": "1.10.0"}')
+        Here.write('{"terraform_version": "1.10.0"}')
         return 0
     if verb == "init":
         return 0

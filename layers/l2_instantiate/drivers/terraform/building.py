@@ -138,6 +138,9 @@ class Builder:
         if isinstance(self.target.spec.machine, Machine):
             node = record.node or provider.node
             seeds.sweep(self.api, place, node, provider.seed_storage)
+        shelf = Shelf(self.api, self.target, place, self.find().shelf)
+        if not shelves.disks(shelf.guest):
+            shelf.remove()
         self.project.forget()
         for folder in (place.host_keys, place.home):
             shutil.rmtree(folder, ignore_errors=True)

@@ -39,7 +39,8 @@ def observed(target: Target, place: Place, found: Found, now: Running | None) ->
     if guest is None and found.namesake is not None:
         return _foreign(found.namesake, disks)
     if guest is None and not disks:
-        return None
+        empty = target.absent and found.shelf is not None
+        return Observed(place=f"the empty shelf of {place.host}") if empty else None
     if guest is None:
         return Observed(exists=False, place=f"the shelf of {place.host}", disks=disks)
     if not _is_whole(guest, record):

@@ -102,6 +102,11 @@ class Shelf:
         if shelf is None or name not in kept:
             return
         doing = f"remove the disk {name} of {self._place.host}"
+        left = {n: k for n, k in kept.items() if n != name}
+        if not left:  # in one step, so that no empty shelf is left by a run that is cut off
+            remove(self._api, shelf, doing)
+            self._found = None
+            return
         self._api.put(f"{shelf.path}/config", doing=doing, protection=False)
         point("l2.shelf.open")
         # force: the volume too, not only its place; an lxc's is removed from among the unused.
@@ -110,10 +115,6 @@ class Shelf:
         point("l2.shelf.dropped")
         self._again()
         self._empty_unused(kept[name].drive, doing)
-        left = {n: k for n, k in kept.items() if n != name}
-        if not left:
-            self.remove()
-            return
         assert self._found is not None  # noqa: S101 (it has disks)
         self._set(self._found, left, protection=True)
         self._again()

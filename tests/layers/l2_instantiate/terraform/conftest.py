@@ -59,6 +59,11 @@ class OnPve:
         self.inputs = Inputs(template=str(TEMPLATE), template_name=TEMPLATE_NAME)
         self.said = []
 
+    def again(self):
+        """Another run: nothing is remembered but what is kept."""
+        self.workspace.close()
+        self.driver = TerraformDriver(self.workspace)
+
     @property
     def api(self):
         return self.workspace.resource(apis).at(self.target().spec.proxmox)
@@ -123,6 +128,42 @@ def scripted(monkeypatch, tmp_path):
     """A tofu that is a small program of these tests."""
     folder = tofu.install(tmp_path / "bin").parent
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.fixture
+def within(monkeypatch):
+    """The same program within this process, and logins that work at once: for sweeps."""
+    from lab.clients.proxmox import api
+    from layers.l2_instantiate import login, network
+    from layers.l2_instantiate.drivers.terraform import program, stream
+    from tests.standins.tofu import program as scripted
+
+    def call(tool, command, *, cancelled, tell, output=None):
+        said = []
+        monkeypatch.setattr(scripted.Here, "folder", command.folder)
+        monkeypatch.setattr(scripted.Here, "env", command.env)
+        monkeypatch.setattr(scripted.Here, "write", said.append)
+        status = scripted.main(list(command.words))
+        heard = stream.Stream(tell)
+        for text in said:
+            (heard.take if output is None else output.append)(text)
+        if status not in command.accepted:
+            raise program._failure(tool, command, status, heard)
+        return status
+
+    monkeypatch.setattr(program, "call", call)
+    monkeypatch.setattr(program, "find", lambda: program.Program("tofu", "tofu", (1, 10)))
+    monkeypatch.setattr(network, "speaks_ssh", lambda *_, **__: True)
+    monkeypatch.setattr(login, "refusal", lambda *_: "")
+    monkeypatch.setattr(api, "_WAITS", (0.01, 0.02, 0.03))
+
+
+@pytest.fixture
+def quiet_pve(workspace, within):
+    """A host whose machines answer nobody."""
+    with ProxmoxStandIn(task_seconds=0.0) as made:
+        made.add_template(TEMPLATE, TEMPLATE_NAME, storage="local-lvm", size=2 * GIB)
+        yield OnPve(workspace, made, Doors(workspace.state))
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_the_life_of_a_machine(really_on_pve):
     host.inputs = host.inputs.model_copy(update={"template_name": "debian-13-bbbb"})
     assert "protection" in host.plan().blockers[0].why
     host.machine = {**host.machine, "protection": False}
-    # A new template: another machine, with another root disk, the same durable one, the same host key.
+    # A new template: another root disk, the same durable one, the same host key.
     host.standin.add_template(9002, "debian-13-bbbb", storage="local-lvm")
     host.inputs = host.inputs.model_copy(update={"template": "9002"})
     key, root = host.observe().host_key, host.guest.config["scsi0"]
