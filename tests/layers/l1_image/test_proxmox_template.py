@@ -310,6 +310,8 @@ def test_unused_ones_go_and_those_with_clones_stay(bench):
     driver.prune(change)
     assert set(bench.templates) == {9001}
     assert [t.name for t in driver.templates()] == [new.spec.name]
+    (told,) = bench.again().templates()
+    assert (told.name, told.baseline.complete, told.damaged) == (new.spec.name, True, "")
 
 
 def making_apis():

@@ -1,7 +1,6 @@
 """What this machine remembers of a template on a cluster: intentions first, then what came of them.
 
 templates/<place>/<name>.json     written whole or not at all, before each step that it is about
-templates/users/<name>/<host>     written by whoever makes a machine from it
 """
 
 from __future__ import annotations
@@ -83,10 +82,6 @@ class Records:
             record = _read(path)
             if record is not None:
                 yield record
-
-    def users(self, name: str) -> tuple[str, ...]:
-        """Hosts whose machines were made from it."""
-        return tuple(sorted(path.name for path in (self.folder / "users" / name).glob("*")))
 
     def _path(self, place: str, name: str) -> Path:
         digest = hashlib.sha256(place.encode()).hexdigest()[:12]
