@@ -216,7 +216,7 @@ def test_a_task_that_goes_wrong_is_told_and_made_good(bench, kind, what):
 
 @pytest.mark.parametrize(
     "where",
-    ["after_send", "after_image", "before_create", "after_create", "after_convert"],
+    ["after_send", "before_create", "after_create", "after_convert"],
 )
 def test_a_run_that_was_killed_is_gone_on_with(bench, where, monkeypatch):
     class Killed(BaseException):
