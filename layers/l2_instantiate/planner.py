@@ -29,6 +29,7 @@ from layers.l2_instantiate.wanted import (
     extra_disks,
     mount_lines,
     port_lines,
+    template_name,
 )
 
 _UNENFORCED = "a container's disks share this machine's: their sizes are not enforced"
@@ -186,7 +187,7 @@ def _creation(target: Machine, left: Observed | None) -> Plan:
         reason = "its container is not there" if container else "its root disk is gone"
     elif left is not None and not left.owned:
         reason, destroys = "--adopt", f"what lies in {left.place}"
-    fields = steps.creation_fields(target.spec, target.inputs.template_name)
+    fields = steps.creation_fields(target.spec, template_name(target))
     machine = steps.create_machine(fields, reason, destroys)
     notes += (_UNENFORCED,) if container else ()
     return Plan((*disks, machine, *_dropped(target, left)), blockers, notes=notes)
@@ -224,7 +225,7 @@ def _changes(target: Machine, observed: Observed, replace_on: frozenset[str]) ->
 
 def _machine_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...]:
     """What a machine is made or started with, where it differs."""
-    machine, wanted = target.spec.machine, target.inputs.template_name
+    machine, wanted = target.spec.machine, template_name(target)
     fields: list[FieldDiff] = []
     if wanted is not None and observed.template_name != wanted and not _is_behind(target, observed):
         fields.append(steps.diff("template_name", observed.template_name or None, wanted))
@@ -264,7 +265,7 @@ def _fixed_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...]:
 def _why_replaced(target: Machine, observed: Observed) -> str:
     if observed.template_name == "":
         return "its template is gone or was rebuilt underneath it"
-    if target.inputs.template_name not in {None, observed.template_name}:
+    if template_name(target) not in {None, observed.template_name}:
         return "new template"
     return "a container gets its ports and disks when it is made"
 

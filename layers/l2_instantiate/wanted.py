@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from lab.layer import Target
-from layers.l2_instantiate.machines import ROOT
+from layers.l2_instantiate.machines import ROOT, Container
 from layers.l2_instantiate.spec import Inputs, Observed, ObservedDisk, Spec
 
 Machine = Target[Spec, Inputs]
@@ -22,7 +22,7 @@ def desired(target: Machine) -> Observed:
     return Observed(
         power="running",
         accelerator=accelerator(target),
-        template_name=target.inputs.template_name,
+        template_name=template_name(target),
         cpu=machine.cpu,
         memory=machine.memory,
         disks={n: ObservedDisk(size=d.size, durable=d.durable) for n, d in machine.disks.items()},
@@ -37,6 +37,12 @@ def desired(target: Machine) -> Observed:
         host_key="ssh-ed25519 AAAA",
         identity_file="",
     )
+
+
+def template_name(target: Machine) -> str | None:
+    """What it is made from: the layer below's, or a container's own."""
+    machine = target.spec.machine
+    return machine.template if isinstance(machine, Container) else target.inputs.template_name
 
 
 def extra_disks(spec: Spec) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from layers.l2_instantiate.machines import ROOT, Container, Machine
 from layers.l2_instantiate.placing import is_online
 from layers.l2_instantiate.settings import on
 from layers.l2_instantiate.wanted import Machine as Target
+from layers.l2_instantiate.wanted import template_name
 
 _TRIES = 4
 _UNLOCKED = 900.0
@@ -226,15 +227,9 @@ class Builder:
             slot, seed = on(target).storage, "\n".join(lines)
         elif wanted := seeds.wanted(target, place):
             seed = wanted.volume
-        mark = place.mark(MACHINE, template=self._template_name()).text
+        mark = place.mark(MACHINE, template=template_name(target) or "").text
         threaded = root is not None and root.options.get("iothread") == "1"
         return Body(guest.vmid, guest.node, mark, slot, disks, seed, template, found, threaded)
-
-    def _template_name(self) -> str:
-        machine = self.target.spec.machine
-        if isinstance(machine, Container):
-            return machine.template
-        return self.target.inputs.template_name or ""
 
     def _template(self) -> int:
         """The VMID of the template: as the layer below hands it up."""

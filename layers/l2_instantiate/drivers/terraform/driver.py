@@ -21,7 +21,7 @@ from layers.l2_instantiate.drivers.terraform.trusted import environment
 from layers.l2_instantiate.machines import ROOT
 from layers.l2_instantiate.settings import marks, on
 from layers.l2_instantiate.spec import Observed
-from layers.l2_instantiate.wanted import REPLACE_ON, Machine
+from layers.l2_instantiate.wanted import REPLACE_ON, Machine, template_name
 
 
 class TerraformDriver:
@@ -113,7 +113,7 @@ class TerraformDriver:
             raise DriverError(
                 f"Unable to take {place.host} over: it is gone.", hint=f"lab plan host={place.host}"
             )
-        mark = place.mark(MACHINE, template=target.inputs.template_name or "")
+        mark = place.mark(MACHINE, template=template_name(target) or "")
         doing = f"take over VM {guest.vmid} for {place.host}"
         tags = ";".join(sorted({*guest.tags, *marks(place.host)}))
         api.put(f"{guest.path}/config", doing=doing, description=mark.text, tags=tags)

@@ -22,6 +22,7 @@ from layers.l2_instantiate.machines import ROOT, Container
 from layers.l2_instantiate.settings import address_line
 from layers.l2_instantiate.spec import Observed, ObservedDisk
 from layers.l2_instantiate.wanted import Machine as Target
+from layers.l2_instantiate.wanted import template_name
 
 _MIB = 1024**2
 _SLACK = 5.0  # seconds by which two clocks may differ about when it was started
@@ -32,9 +33,16 @@ _SIZES = ("cpu", "memory")
 def observed(target: Target, place: Place, found: Found, now: Running | None) -> Observed | None:
     """What there is of a host; ``None``: nothing."""
     record, guest = place.read(), found.machine
+    shelf = shelves.disks(found.shelf)
+    attached = {d.volume: d.size for d in guest.drives()} if guest else {}
     disks = {
-        name: ObservedDisk(size=kept.drive.size, used=None, durable=kept.durable)
-        for name, kept in shelves.disks(found.shelf).items()
+        name: ObservedDisk(
+            # It grows through its machine; the shelf may not have heard of it.
+            size=max(kept.drive.size, attached.get(kept.drive.volume, 0)),
+            used=None,
+            durable=kept.durable,
+        )
+        for name, kept in shelf.items()
     }
     if guest is None and found.namesake is not None:
         return _foreign(found.namesake, disks)
@@ -46,7 +54,8 @@ def observed(target: Target, place: Place, found: Found, now: Running | None) ->
     if not _is_whole(guest, record):
         return Observed(place=_where(guest), disks=disks, id=guest.vmid, node=guest.node)
     assert now is not None  # noqa: S101 (it was asked for, where there is a machine)
-    return _whole(target, place, record, guest, now, disks)
+    names = {kept.drive.volume: name for name, kept in shelf.items()}
+    return _whole(target, place, record, guest, now, disks, names)
 
 
 def _is_whole(guest: Guest, record: Record) -> bool:
@@ -76,6 +85,7 @@ def _whole(
     guest: Guest,
     now: Running,
     disks: dict[str, ObservedDisk],
+    shelf: Mapping[str, str],
 ) -> Observed:
     root = guest.root()
     assert root is not None  # noqa: S101 (else it is not whole)
@@ -84,7 +94,7 @@ def _whole(
     here["address"] = later["address"] = _told(target, place, record, guest)
     since = time.time() - now.since
     given = _given(target, place, record, guest)
-    attached, extra = _attached(guest, root, disks)
+    attached, extra = _attached(guest, root, shelf)
     return Observed(
         place=_where(guest),
         power=now.power,
@@ -107,7 +117,7 @@ def _whole(
 
 def _template(target: Target, guest: Guest) -> str | None:
     said = guest.mark.more.get("template") if guest.mark else None
-    return str(said) if said else target.inputs.template_name and ""
+    return str(said) if said else template_name(target) and ""
 
 
 def cpu_of(config: Mapping[str, Any]) -> int:
@@ -184,7 +194,7 @@ def _differing(guest: Guest, here: Mapping[str, Any], later: Mapping[str, Any]) 
 
 
 def _attached(
-    guest: Guest, root: Drive, disks: dict[str, ObservedDisk]
+    guest: Guest, root: Drive, shelf: Mapping[str, str]
 ) -> tuple[tuple[str, ...], dict[str, ObservedDisk]]:
     """Names of the shelf's disks that it has; and disks of its own that nobody declared."""
     names: list[str] = []
@@ -196,7 +206,7 @@ def _attached(
             lies = f"{drive.volume}, {drive.slot} of VM {guest.vmid}"
             extra[drive.slot] = ObservedDisk(size=drive.size, used=None, owned=False, place=lies)
         if not drive.slot.startswith("unused"):
-            names.append(drive.name if drive.name in disks else drive.slot)
+            names.append(shelf.get(drive.volume, drive.slot))
     return tuple(sorted(names)), extra
 
 

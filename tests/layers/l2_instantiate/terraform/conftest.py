@@ -42,7 +42,7 @@ class OnPve:
     """One host, converged change by change; the second plan must be empty."""
 
     def __init__(self, workspace, standin, doors, name="web1", number=1):
-        self.workspace, self.standin = workspace, standin
+        self.workspace, self.standin, self.doors = workspace, standin, doors
         self.driver = TerraformDriver(workspace)
         self.name, self.address = name, f"127.0.77.{number}/8"
         doors.addresses[name] = self.address.split("/")[0]
