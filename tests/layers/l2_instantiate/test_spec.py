@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from lab.model.files import LabFile
-from layers.l2_instantiate.spec import Document, Machine, Spec
+from layers.l2_instantiate.machines import Machine
+from layers.l2_instantiate.spec import Document, Spec
 
 DISKS = {"root": {"size": "8GiB"}}
 GOOD: dict[str, Any] = {"memory": "1GiB", "disks": DISKS}
@@ -20,8 +21,8 @@ def problems(machine: dict[str, Any], provider: dict[str, Any] | None = None) ->
 
 
 def _without_variant(loc: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Which model of a provider was tried is no part of the user's file."""
-    return (loc[0], *loc[2:]) if loc[0] == "provider" else loc
+    """Which model of a provider or machine was tried is no part of the user's file."""
+    return (loc[0], *loc[2:]) if loc[0] in {"provider", "machine"} else loc
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from layers.l2_instantiate.drivers.qemu import images, process
 from layers.l2_instantiate.drivers.qemu.folder import Folder
 from layers.l2_instantiate.drivers.qemu.power import Patience, Power
 from layers.l2_instantiate.drivers.qemu.process import Process
-from layers.l2_instantiate.spec import ROOT
+from layers.l2_instantiate.machines import ROOT
 from layers.l2_instantiate.wanted import Machine
 
 _IN_ORDER = "in order"

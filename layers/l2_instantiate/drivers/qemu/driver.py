@@ -18,7 +18,8 @@ from layers.l2_instantiate.drivers.qemu.command import NETWORK, rule, ssh_forwar
 from layers.l2_instantiate.drivers.qemu.folder import Folder, Record, Settings
 from layers.l2_instantiate.drivers.qemu.power import Patience, Power
 from layers.l2_instantiate.drivers.qemu.process import Process
-from layers.l2_instantiate.spec import ROOT, Observed, ObservedDisk
+from layers.l2_instantiate.machines import ROOT
+from layers.l2_instantiate.spec import Observed, ObservedDisk
 from layers.l2_instantiate.wanted import REPLACE_ON, Machine
 
 

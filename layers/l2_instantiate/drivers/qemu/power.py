@@ -24,8 +24,9 @@ from layers.l2_instantiate.drivers.qemu.folder import Folder, Record
 from layers.l2_instantiate.drivers.qemu.process import Process
 from layers.l2_instantiate.drivers.qemu.seed import write_seed
 from layers.l2_instantiate.home import private_folder
+from layers.l2_instantiate.machines import ROOT
 from layers.l2_instantiate.ports import parse_forward
-from layers.l2_instantiate.spec import ROOT, Inputs, Spec
+from layers.l2_instantiate.spec import Inputs, Spec
 from layers.l2_instantiate.wanted import accelerator as chosen
 
 _TICK = 0.3
