@@ -59,6 +59,10 @@ capture *args:
 captures *args:
     @lab captures "$@"
 
+# Templates: which there are, who is behind, promote:  just image status   just image promote persona=web
+image *args:
+    @lab image "$@"
+
 # Put captured data back:  just restore host=media1 data=photos
 restore *args:
     @lab restore "$@"

@@ -260,6 +260,8 @@ class Workspace:
         cache: May be deleted at any time.
         runtime: Sockets and decrypted material; gone after a reboot. Short, for socket paths.
         cancelled: Set when the user asked to stop; long work MUST look at it often.
+        lender: The state folder of the lab that this is a throwaway twin of: what is dear to make
+            and never changes (a template) may be shared from there.
     """
 
     lab: str
@@ -268,6 +270,7 @@ class Workspace:
     cache: Path
     runtime: Path
     cancelled: threading.Event = field(default_factory=threading.Event, compare=False)
+    lender: Path | None = None
     _resources: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
 

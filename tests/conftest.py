@@ -22,6 +22,9 @@ settings.load_profile("strata")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Without byte code each process that a test starts would compile all of it anew: two seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture(autouse=True)
 def _private_folders(tmp_path_factory, monkeypatch):

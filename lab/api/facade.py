@@ -81,10 +81,12 @@ class Lab:
         workspace: Where it keeps things on this machine.
     """
 
-    def __init__(self, inventory: Inventory, layers: tuple[Layer, ...]) -> None:
+    def __init__(
+        self, inventory: Inventory, layers: tuple[Layer, ...], *, twin_of: str = ""
+    ) -> None:
         self.inventory = inventory
         self.layers = layers
-        self.workspace: Workspace = workspace_of(inventory.name, inventory.root)
+        self.workspace: Workspace = workspace_of(inventory.name, inventory.root, twin_of)
         self._journal = Journal(self.workspace.state)
         self._engine = Engine(inventory, layers, self.workspace, self._journal)
 
@@ -96,19 +98,20 @@ class Lab:
         *,
         secrets_may_lack: bool = False,
         commit: str | None = None,
-        keys_of: str | None = None,
+        twin_of: str = "",
     ) -> Lab:
         """Read and validate the lab in ``root`` (or in the nearest folder upwards from here).
 
         Raises ConfigError with every mistake at once. Touches nothing, and decrypts nothing.
         ``secrets_may_lack``: a secret that is used and not there yet is no mistake. ``commit`` is
-        what the journal records where ``root`` is not a checkout of its own. ``keys_of``: the lab
-        whose keys open its secrets, where that is another one.
+        what the journal records where ``root`` is not a checkout of its own. ``twin_of``: the lab
+        whose throwaway twin this is: its keys open the secrets, its templates are shared.
         """
         folder = find_root(Path.cwd()) if root is None else Path(root).resolve()
-        store = Store(folder, keys_of or lab_name(folder), lenient=secrets_may_lack)
+        store = Store(folder, twin_of or lab_name(folder), lenient=secrets_may_lack)
         inventory = load(folder, layers, store)
-        return cls(replace(inventory, commit=commit) if commit else inventory, layers)
+        said = replace(inventory, commit=commit) if commit else inventory
+        return cls(said, layers, twin_of=twin_of)
 
     @property
     def name(self) -> str:
@@ -384,7 +387,7 @@ class Lab:
         """A throwaway lab of those files, for a drill."""
         from lab.recovery.drilling import Twin  # noqa: PLC0415
 
-        with Lab.load(root, self.layers, keys_of=self.name) as lab:
+        with Lab.load(root, self.layers, twin_of=self.name) as lab:
             engine, journal = lab._engine, lab._journal  # noqa: SLF001 (another of this class)
             yield Twin(lab.inventory.hosts[host], engine, lab.workspace, journal, lab.forget)
 
@@ -405,6 +408,24 @@ class Lab:
             return self.captures.take(
                 hosts, names, accept_small=accept_small, listen=on_event, jobs=jobs
             )
+
+    def capture_disks(
+        self,
+        *selectors: str,
+        live: bool = False,
+        on_event: events.Listener = events.ignore,
+    ) -> CaptureReport:
+        """Capture the boot disks of these hosts, one after the other.
+
+        Each machine is shut down in order, and started again at once; with ``live`` it runs on, and
+        the copy is as after a power cut.
+        """
+        from lab.recovery.disks import Disks  # noqa: PLC0415 (most calls need none of it)
+
+        disks = Disks(self.captures, self._engine, self.workspace, self._journal)
+        hosts = self.select(*selectors)
+        with self._running():
+            return disks.take(hosts, live=live, listen=on_event)
 
     def undeclared(self) -> tuple[str, ...]:
         """Hosts of which something exists and that no file declares any more."""

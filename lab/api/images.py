@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -214,7 +214,7 @@ class Images:
             )
         return found[template]
 
-    def _kept(self, hosts: Sequence[Host] | Iterator[Host]) -> dict[str, Template]:
+    def _kept(self, hosts: Iterable[Host]) -> dict[str, Template]:
         """What the drivers of these hosts keep, by name."""
         drivers: dict[tuple[str, str], Layer] = {}
         for host in hosts:
@@ -228,7 +228,7 @@ class Images:
                 found |= {t.name: t for t in driver.templates()}
         return found
 
-    def _specs(self, hosts: Sequence[Host] | Iterator[Host]) -> list[tuple[Host, Spec]]:
+    def _specs(self, hosts: Iterable[Host]) -> list[tuple[Host, Spec]]:
         return [
             (host, part.spec)
             for host in hosts

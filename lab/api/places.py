@@ -12,8 +12,8 @@ from lab import folders
 from lab.layer import Workspace
 
 
-def workspace_of(name: str, root: Path) -> Workspace:
-    """The lab's folders. Creates nothing."""
+def workspace_of(name: str, root: Path, twin_of: str = "") -> Workspace:
+    """The lab's folders. Creates nothing. ``twin_of``: the lab whose throwaway twin it is."""
     user = os.getuid()
     run = Path(f"/run/user/{user}")
     fallback = run if os.access(run, os.W_OK) else Path(tempfile.gettempdir(), f"strata-{user}")
@@ -21,6 +21,7 @@ def workspace_of(name: str, root: Path) -> Workspace:
         lab=name,
         root=root,
         state=folders.state() / "strata" / name,
+        lender=folders.state() / "strata" / twin_of if twin_of else None,
         cache=folders.cache() / "strata",
         runtime=folders.folder("XDG_RUNTIME_DIR", fallback) / "strata" / name,
     )

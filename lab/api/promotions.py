@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lab.api import yaml_text
 from lab.config.promoted import NAME
-from lab.config.tree import parse
-from lab.errors import ConfigError, LabError
+from lab.config.tree import Node, parse
+from lab.errors import ConfigError, LabError, Problem
 
 _HEAD = """\
 # What new machines of a persona are made from. `lab image promote` writes this file (comments of
@@ -56,7 +56,27 @@ def _parsed(text: str | None) -> dict[str, Any]:
     node, problems = parse(text or "{}", NAME)
     if problems or node is None or not isinstance(node.value, dict):
         raise ConfigError(problems)
-    return {name: dict(node.value[name].plain() or {}) for name in node.value}
+    tagged = [n for n in _nodes(node) if n.tag]
+    if tagged:
+        what = f"{tagged[0].tag} would be lost when this file is written: take it out"
+        raise ConfigError([Problem(str(tagged[0].place), what)])
+    return {name: _plain(one) or {} for name, one in node.value.items()}
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    yield node
+    inner = node.value.values() if isinstance(node.value, dict) else node.value
+    for one in inner if isinstance(inner, Iterable) and not isinstance(inner, str) else ():
+        yield from _nodes(one)
+
+
+def _plain(node: Node) -> Any:
+    """The value, its strings without their places."""
+    if isinstance(node.value, dict):
+        return {str(key): _plain(one) for key, one in node.value.items()}
+    if isinstance(node.value, list):
+        return [_plain(one) for one in node.value]
+    return str(node.value) if isinstance(node.value, str) else node.value
 
 
 def _write(path: Path, text: str | None) -> None:

@@ -14,7 +14,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
-    """``persona``, ``hosts``, ``lab``, ``accepted``: what an editor needs to complete and check."""
+    """What an editor needs to complete and check each of a lab's files."""
     definitions: dict[str, Any] = {}
     sections: dict[str, Any] = {}
     provider: dict[str, Any] = {"type": "object"}
@@ -50,6 +50,15 @@ def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
             "additionalProperties": False,
         },
         "lab": {**lab, "title": "lab.yaml"},
+        "promoted": {
+            "title": "What `lab image promote` wrote: persona to what is laid over it",
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": sections,
+                "additionalProperties": False,
+            },
+        },
         "accepted": {
             **_schema(AcceptedFile, definitions, "lab"),
             "title": "What may be on the machines undeclared, and why",

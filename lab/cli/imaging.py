@@ -99,7 +99,7 @@ def promote(settings: Settings, asked: Asked) -> int:
                     on_event=events.ignore if settings.json else listen,
                 )
             )
-            if not made.run.exit_code.is_good:
+            if made.run.exit_code is not ExitCode.OK:
                 session.screen.show(report_lines(made.run, session.screen.look, session.titles))
                 return made.run.exit_code
             template, captured = made.template, made.captured

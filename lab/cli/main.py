@@ -49,7 +49,7 @@ TABLE = {
     "image": ("lab.cli.images:image", "Templates: which there are, who is behind, promote, prune."),
     "schedule": (
         "lab.cli.captures:schedule",
-        "Capture and verify by systemd timers, as the personas say.",
+        "Capture, verify and drill by systemd timers, as the personas say.",
     ),
     "secrets": ("lab.cli.secrets:secrets", "Keep passwords and keys encrypted in git."),
     "doctor": ("lab.cli.checks:doctor", "Check this machine, and say what mends it."),

@@ -102,13 +102,13 @@ def rebuild(
         return report.run.exit_code
 
 
-def drill(settings: Settings, selectors: tuple[str, ...]) -> int:
+def drill(settings: Settings, selectors: tuple[str, ...], sandbox: str) -> int:
     """``lab drill``."""
     with opened(settings) as session:
         lab = session.lab
         report = session.watch(
             lambda listen: lab.recovery.drill(
-                *selectors, on_event=events.ignore if settings.json else listen
+                *selectors, sandbox=sandbox, on_event=events.ignore if settings.json else listen
             )
         )
         code = report.run.exit_code

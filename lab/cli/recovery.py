@@ -20,6 +20,7 @@ else:
 
 AT = re.compile(r"^(\d{4}-?\d\d-?\d\d([T ].+)?|[0-9a-f]{8,64})$")
 KEYS = ("at", "to", "path")
+KINDS = ("docker", "qemu")
 
 
 class RestoreWord(DataWord):
@@ -127,23 +128,26 @@ def rebuild(
 
 @click.command(cls=Documented)
 @click.argument("words", nargs=-1, type=Selector(), metavar="SELECTOR...")
+@click.option("--sandbox", type=click.Choice(KINDS), default=None,
+              help="What the twin is; else the host's own kind, or a container.")  # fmt: skip
 @as_json
 @common
 @click.pass_obj
-def drill(settings: Settings, words: tuple[str, ...]) -> int:
+def drill(settings: Settings, words: tuple[str, ...], *, sandbox: str | None) -> int:
     """Prove that hosts come back from their captures.
 
-    Of each a twin is built in a sandbox (containers of the Docker engine) with a network that leads
-    nowhere, out of its newest good captures, converged, health checked, its data compared with the
-    manifests; then it is destroyed. Told and kept: proved or not, the time of each step (RTO), the
-    work that would be lost (RPO), and what of the host no capture covers. The host itself is only
-    looked at. Exit code 1 where something is not proved.
+    Of each a twin is built in a sandbox (a QEMU machine for hosts of kind qemu, else a container)
+    with a network that leads nowhere, out of its newest good captures, converged, health checked,
+    its data compared with the manifests; then it is destroyed. Told and kept: proved or not, the
+    time of each step (RTO), the work that would be lost (RPO), and what of the host no capture
+    covers. The host itself is only looked at. Exit code 1 where something is not proved.
 
     Examples:
       lab drill host=media1
       lab drill persona=db --json
+      lab drill host=media1 --sandbox docker             quicker; proves no kernel and no boot
     """
     selectors = selectors_of(words)
     if not selectors:
         raise click.UsageError("say which hosts: host=NAME, persona=NAME …")
-    return recovering.drill(settings, selectors)
+    return recovering.drill(settings, selectors, sandbox or "")

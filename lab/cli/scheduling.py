@@ -47,7 +47,7 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 """
-_HOUR, _DAY, _WEEK = 3600, 86400, 604800
+_HOUR, _DAY, _WEEK, _MONTH = 3600, 86400, 604800, 30 * 86400
 
 
 def units(session: Session) -> dict[str, str]:
@@ -65,6 +65,12 @@ def units(session: Session) -> dict[str, str]:
         about = f"read captures of the lab {lab.name} back, and make room"
         commands = (["captures", "verify", "--subset", "5%"], ["captures", "forget"])
         made |= _pair(session, f"{start}-captures", about, _WEEK, commands)
+    for host in lab.select():
+        every = host.lifecycle.drill
+        if every is not None:  # what is not proved ends its unit as failed
+            about = f"prove that {host.name} of the lab {lab.name} comes back"
+            name = f"{start}-drill-{host.name}"
+            made |= _pair(session, name, about, max(every, _DAY), (["drill", f"host={host.name}"],))
     return made
 
 
@@ -82,7 +88,7 @@ def calendar(every: int, name: str) -> tuple[str, int]:
     if every < _WEEK:
         days = every // _DAY
         return (f"*-*-* 02:{minute:02d}" if days == 1 else f"*-*-1/{days} 02:{minute:02d}"), 300
-    return f"Sun 03:{minute:02d}", 300
+    return (f"Sun 03:{minute:02d}" if every < _MONTH else f"*-*-01 03:{minute:02d}"), 300
 
 
 def _pair(
@@ -156,7 +162,8 @@ def status(settings: Settings) -> int:
         wrong = sorted(n for n in {*made, *there} if made.get(n) != there.get(n))
         found = session.lab.captures.freshness(session.lab.select())
         stale = [f for f in found if f.stale]
-        code = ExitCode.FAILED if stale else ExitCode.PENDING if wrong else ExitCode.OK
+        late = [h.host for h in session.lab.status() if h.drill is not None and h.drill.overdue]
+        code = ExitCode.FAILED if stale or late else ExitCode.PENDING if wrong else ExitCode.OK
         if settings.json:
             body = {
                 "schema": "lab.schedule/1",
@@ -165,6 +172,7 @@ def status(settings: Settings) -> int:
                 "timers": sorted(n for n in there if n.endswith(".timer")),
                 "differ": wrong,
                 "stale": [{"host": f.host, "data": f.data, "why": f.stale} for f in stale],
+                "drills_overdue": late,
             }
             write_json(session.screen, body, indent=2)
             return code
@@ -172,6 +180,9 @@ def status(settings: Settings) -> int:
         session.screen.show([line(f"{count} timers in {folder}")])
         session.screen.show(line((f"  {n} is not as the personas say", "yellow")) for n in wrong)
         session.screen.show(freshness_lines(found, session.screen.look, time.time()))
+        session.screen.show(line((f"  {h}: its drill is overdue", "red")) for h in late)
+        if late:
+            session.hint(" ".join(["lab drill", *(f"host={h}" for h in late)]))
         if wrong:
             session.hint("lab schedule install")
     return code

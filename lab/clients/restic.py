@@ -67,6 +67,12 @@ class Access:
     cache: Path | None = None
 
     @property
+    def folder(self) -> Path | None:
+        """Where it lies on this machine; ``None`` where it lies elsewhere."""
+        path = self.url.removeprefix("local:")
+        return Path(path) if path.startswith("/") else None
+
+    @property
     def shown(self) -> str:
         """The address for people, without what may be a password in it."""
         return _CREDENTIALS.sub("//…@", self.url)
@@ -133,13 +139,35 @@ class Restic:
         text = self._run(words, "list the repository")
         return sorted((_snapshot(entry) for entry in json.loads(text) or ()), key=lambda s: s.at)
 
+    def add_key(self, user: str, host: str, password: str) -> str:
+        """One more key to it; what it is called, in full."""
+        with _held(password) as handle:
+            words = ["key", "add", "--user", user, "--host", host]
+            words += ["--new-password-file", f"/dev/fd/{handle}"]
+            text = self._run(words, "add a key to the repository", lend=handle)
+        found = re.search(r"\b[0-9a-f]{64}\b", text)
+        if found is None:
+            raise DriverError("Unable to add a key to the repository: restic named none.")
+        return found[0]
+
+    def require(self, snapshot: str, label: Label) -> None:
+        """Raise DriverError where that snapshot does not carry exactly that label."""
+        text = self._run(["snapshots", snapshot], "look at what was stored")
+        found = [_snapshot(entry) for entry in json.loads(text) or ()]
+        said = [(s.host, s.tags, s.paths) for s in found if s.id == snapshot]
+        if said != [(label.host, frozenset(label.tags), (f"/{label.name}",))]:
+            raise DriverError(
+                f"Unable to believe what {label.host} stored: it is not called as it was told to.",
+                hint="look at that host: nothing of it was kept",
+            )
+
     @contextmanager
     def writing(self, label: Label) -> Iterator[Writing]:
         """Store one stream: write to it, then ``finish()``; left without that, nothing is stored.
 
         ``finish()`` is the moment from which the snapshot exists.
         """
-        with self._started(_backup(label), stdin=subprocess.PIPE) as call:
+        with self._started(["backup", "--stdin", *called(label)], stdin=subprocess.PIPE) as call:
             out = Writing(call, f"store {label.name} of {label.host}", self._cancelled)
             try:
                 yield out
@@ -153,7 +181,7 @@ class Restic:
         file.seek(0, os.SEEK_END)
         size = file.tell()
         file.seek(0)
-        with self._started(_backup(label), stdin=file) as call:
+        with self._started(["backup", "--stdin", *called(label)], stdin=file) as call:
             return call.summary(doing, size, self._cancelled)
 
     @contextmanager
@@ -203,39 +231,41 @@ class Restic:
         words = ["check", *(["--read-data-subset", subset] if subset else [])]
         self._run(words, "check the repository", deadline=_LONG)
 
-    def _run(self, words: Sequence[str], doing: str, *, deadline: float = 300.0) -> str:
+    def _run(
+        self, words: Sequence[str], doing: str, *, deadline: float = 300.0, lend: int | None = None
+    ) -> str:
         """One short answer. A lock that a dead restic left is taken away, and it is asked again."""
         try:
-            return self._answer(words, doing, deadline)
+            return self._answer(words, doing, deadline, lend)
         except _BusyError:
             self._answer(["unlock"], doing, deadline)  # drops the locks of the dead only
             return self._answer([*words, "--retry-lock", "2m"], doing, deadline + 120)
 
-    def _answer(self, words: Sequence[str], doing: str, deadline: float) -> str:
+    def _answer(
+        self, words: Sequence[str], doing: str, deadline: float, lend: int | None = None
+    ) -> str:
         ends = time.monotonic() + deadline
-        with self._started(words, stdin=subprocess.DEVNULL) as call:
+        with self._started(words, lend=lend, stdin=subprocess.DEVNULL) as call:
             call.wait(ends, doing, self._cancelled)
             text = call.said()
             call.end(doing, text)
             return text
 
     @contextmanager
-    def _started(self, words: Sequence[str], **pipes: Any) -> Iterator[_Call]:
+    def _started(
+        self, words: Sequence[str], *, lend: int | None = None, **pipes: Any
+    ) -> Iterator[_Call]:
         """The running program; whatever happens in the block, it does not outlive it."""
-        reader, writer = os.pipe()
         with contextlib.ExitStack() as held:
-            held.callback(os.close, reader)
-            try:
-                os.write(writer, self.access.password().encode() + b"\n")
-            finally:
-                os.close(writer)
+            reader = held.enter_context(_held(self.access.password()))
             err = held.enter_context(tempfile.TemporaryFile())
             argv = [*self._argv(reader), *words]
             with contextlib.ExitStack() as opened:
                 if "stdout" not in pipes:
                     pipes["stdout"] = opened.enter_context(tempfile.TemporaryFile())
                     argv.append("--json")
-                call = _Call(self._popen(argv, reader, {**pipes, "stderr": err}), argv, err, self)
+                lent = [reader, *([lend] if lend is not None else [])]
+                call = _Call(self._popen(argv, lent, {**pipes, "stderr": err}), argv, err, self)
                 call.out = pipes.get("stdout")
                 try:
                     yield call
@@ -243,7 +273,7 @@ class Restic:
                     call.kill()
 
     def _popen(
-        self, argv: Sequence[str], password: int, pipes: Mapping[str, Any]
+        self, argv: Sequence[str], lent: Sequence[int], pipes: Mapping[str, Any]
     ) -> subprocess.Popen[bytes]:
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("RESTIC_")},
@@ -257,7 +287,7 @@ class Restic:
             return subprocess.Popen(
                 argv,
                 env=environment,
-                pass_fds=[password],
+                pass_fds=lent,
                 start_new_session=True,
                 **pipes,
             )
@@ -404,9 +434,24 @@ def check(cancelled: threading.Event, ends: float, doing: str) -> None:
         raise DeadlineExceeded(f"Unable to {doing}: nothing has moved for {_STALLED:.0f} s.")
 
 
-def _backup(label: Label) -> list[str]:
+@contextmanager
+def _held(password: str) -> Iterator[int]:
+    """A pipe that holds it, to be read once."""
+    reader, writer = os.pipe()
+    try:
+        try:
+            os.write(writer, password.encode() + b"\n")
+        finally:
+            os.close(writer)
+        yield reader
+    finally:
+        os.close(reader)
+
+
+def called(label: Label) -> list[str]:
+    """The words of ``restic backup`` that give a stream that label."""
     when = datetime.fromtimestamp(label.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    words = ["backup", "--stdin", "--stdin-filename", label.name, "--host", label.host]
+    words = ["--stdin-filename", label.name, "--host", label.host]
     words += ["--time", when, "--group-by", "", "--force"]
     return [*words, *(word for tag in label.tags for word in ("--tag", tag))]
 
@@ -427,18 +472,20 @@ def version() -> tuple[int, ...] | None:
 
 def _plain(text: str) -> str:
     """Restic's words: with ``--json`` they come as documents, one a line."""
-    lines = []
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            lines.append(line)
-            continue
-        if isinstance(entry, dict):
-            inner = entry.get("error")
-            said = entry.get("message") or (inner.get("message") if isinstance(inner, dict) else "")
-            lines += str(said or "").splitlines()[:1]
-    return "\n".join(lines)
+    return "\n".join(said for line in text.splitlines() if (said := said_in(line)))
+
+
+def said_in(line: str) -> str:
+    """What one line of restic tells people; ``""``: nothing."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict):
+        return ""
+    inner = entry.get("error")
+    said = entry.get("message") or (inner.get("message") if isinstance(inner, dict) else "")
+    return next(iter(str(said or "").splitlines()), "")
 
 
 def _snapshot(entry: Mapping[str, Any]) -> Snapshot:

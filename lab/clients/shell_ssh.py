@@ -98,6 +98,23 @@ def command_line(
     if endpoint.kind == "container":
         user, name = "root" if root else endpoint.user, endpoint.address or endpoint.name
         return shell_container.command_line(name, endpoint.engine, user, _LOOP)
+    options, words = _connection(endpoint, known, anew=anew)
+    options["ClearAllForwardings"] = "yes"
+    argv = ["ssh", *(f"-o{name}={value}" for name, value in options.items()), *words]
+    return [*argv, "--", endpoint.address or endpoint.name, f"exec {shlex.join(program)}"]
+
+
+def tunnel_line(endpoint: Endpoint, known: Path | None, there: str, here: str) -> list[str]:
+    """What to run for a socket on the host that leads to one of this machine, and nothing else."""
+    options, words = _connection(endpoint, known, anew=True)
+    argv = ["ssh", "-N", *(f"-o{name}={value}" for name, value in options.items()), *words]
+    return [*argv, "-R", f"{there}:{here}", "--", endpoint.address or endpoint.name]
+
+
+def _connection(
+    endpoint: Endpoint, known: Path | None, *, anew: bool
+) -> tuple[dict[str, str], list[str]]:
+    """The options of a connection, and the other words before the address."""
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
@@ -107,7 +124,6 @@ def command_line(
         "LogLevel": "ERROR",
         "RequestTTY": "no",
         "RemoteCommand": "none",
-        "ClearAllForwardings": "yes",
     }
     if known is not None:
         options |= {
@@ -123,11 +139,10 @@ def command_line(
         options["IdentitiesOnly"] = "yes"
     if _stays_here(endpoint.address):
         options["KexAlgorithms"] = _QUICK_EXCHANGE
-    argv = ["ssh", *(f"-o{name}={value}" for name, value in options.items())]
-    argv += ["-p", str(endpoint.port)] if endpoint.port != 22 or known is not None else []  # noqa: PLR2004 (ssh's own default)
-    argv += ["-l", endpoint.user] if endpoint.user else []
-    argv += ["-i", endpoint.identity_file] if endpoint.identity_file is not None else []
-    return [*argv, "--", endpoint.address or endpoint.name, f"exec {shlex.join(program)}"]
+    words = ["-p", str(endpoint.port)] if endpoint.port != 22 or known is not None else []  # noqa: PLR2004 (ssh's own default)
+    words += ["-l", endpoint.user] if endpoint.user else []
+    words += ["-i", endpoint.identity_file] if endpoint.identity_file is not None else []
+    return options, words
 
 
 def _stays_here(address: str) -> bool:

@@ -40,6 +40,7 @@ def declared(entries: Mapping[str, DeclaredData]) -> tuple[DataSet, ...]:
             restore=entry.restore,
             before=entry.quiesce.before,
             after=entry.quiesce.after,
+            route=entry.route or "",
             where=("data", name),
         )
         for name, entry in entries.items()

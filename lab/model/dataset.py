@@ -20,6 +20,9 @@ class DataSet:
         folder: Where the commands run; ``""``: ``/``.
         workload: The workload that uses it: stopped while its paths are swapped; ``""``: none.
         optional: The paths are patterns, and what does not exist is no mistake.
+        route: ``pull``: tar's stream comes here, into restic; ``push``: restic on the host brings
+            it to a door of ours; ``auto``: push where it is large and that can be; ``""``: as the
+            lab says.
         where: What leads to it in the host's merged document, for the error's line.
     """
 
@@ -33,6 +36,7 @@ class DataSet:
     folder: str = ""
     workload: str = ""
     optional: bool = False
+    route: str = ""
     where: tuple[str | int, ...] = ()
 
     @property

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from lab.model.hooks import DeclaredData, Keep
+from lab.model.hooks import DeclaredData, Keep, Route
 from lab.model.secret import SecretText, TextOrSecret, Vars
 from lab.model.units import Duration
 
@@ -108,6 +108,11 @@ class CaptureEntry(_Declared):
     """``capture:`` of ``lab.yaml``."""
 
     repository: RepositoryEntry
+    route: Route = Field(
+        "pull",
+        description="pull: a host needs nothing but tar, and learns no key; push: restic on the "
+        "host sends only what is new; auto: push for sets of 4GiB and more, where it can be",
+    )
 
 
 class LabEntry(_Declared):

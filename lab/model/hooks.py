@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +20,9 @@ def _absolute(path: str) -> str:
 
 
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+
+
+Route = Literal["pull", "push", "auto"]
 
 
 class Quiesce(_Written):
@@ -42,12 +45,16 @@ class Hooks(_Written):
         restore: Its counterpart, which reads that file from its standard input.
         quiesce: Run around the reading of the paths.
         exclude: Absolute paths and patterns that are left out: ``/srv/x/cache``.
+        route: How it comes: see ``capture:`` of ``lab.yaml``.
     """
 
     dump: str = ""
     restore: str = ""
     quiesce: Quiesce = Quiesce()
     exclude: tuple[AbsolutePath, ...] = ()
+    route: Route | None = Field(
+        None, description="pull, push or auto, for this set; left out: as lab.yaml says"
+    )
 
     @model_validator(mode="after")
     def _both_ways(self) -> Hooks:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab.errors import LabError
 from lab.model.baseline import Baseline
 
 
@@ -41,11 +42,13 @@ class BootDisk:
     Attributes:
         quiesced: The machine was shut down in order before it was read.
         how: In what state it was read, for people.
+        trouble: The machine was not seen to run again afterwards; the copy is good all the same.
     """
 
     path: Path
     quiesced: bool
     how: str
+    trouble: LabError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,22 @@ Until the manifest is written nothing counts; it is written last, and at once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from lab import faults
 from lab.clients import restic
+from lab.clients.restic import Writing
 from lab.clients.shell import Endpoint, Shell
 from lab.errors import DriverError, PlanError, TransportError
 from lab.masking import mask
 from lab.model.dataset import DataSet
 from lab.model.units import show_size
-from lab.recovery import onhost
+from lab.recovery import onhost, pushing
 from lab.recovery.manifest import DUMP, FILES, Manifest, Stream, Taking, merkle_root
 from lab.recovery.repository import Capture, Repository, new_id
 from lab.recovery.tarstream import BrokenStream
@@ -80,8 +83,6 @@ def take(
     """
     work = _Work(repository, shell, subject, one, told)
     faults.point("capture.before_look")
-    look = work.look()
-    begun = time.monotonic()
     manifest = Manifest(
         lab=repository.lab,
         host=subject.host,
@@ -96,14 +97,9 @@ def take(
         workload=one.workload,
         restore=one.restore,
         folder=one.folder,
-        tools={"restic": ".".join(map(str, restic.version() or ())), "tar": look.tar},
     )
-    if one.dump:
-        manifest = work.dump(manifest)
-        faults.point("capture.after_dump")
-    if one.paths:
-        manifest = work.files(manifest, expected or look.size)
-        faults.point("capture.after_files")
+    with work.begun(manifest):
+        begun, manifest = time.monotonic(), work.read(manifest, expected)
     dumped, every = manifest.stream(DUMP), before()
     last = next((c for c in every if not c.flagged), None)
     manifest = replace(
@@ -136,6 +132,8 @@ def judged(manifest: Manifest, last: Capture | None) -> str:
 class _Work:
     """One capture while it is taken."""
 
+    _early: Writing | None = None
+
     def __init__(
         self, repository: Repository, shell: Shell, subject: Subject, one: DataSet, told: Told
     ) -> None:
@@ -144,6 +142,30 @@ class _Work:
         self._doing = f"capture {one.name}"
         self.notes: list[str] = []
         self.distrust = ""
+
+    @contextmanager
+    def begun(self, manifest: Manifest) -> Iterator[None]:
+        """Let restic open the repository, which takes its time, while the host is looked at."""
+        pulled = (self._one.route or self._repository.route) == "pull"
+        with contextlib.ExitStack() as held:
+            if pulled and self._one.paths and not self._one.dump:
+                label = self._repository.label(manifest, FILES)
+                self._early = held.enter_context(self._repository.restic.writing(label))
+            yield
+
+    def read(self, manifest: Manifest, expected: int | None) -> Manifest:
+        """Look, dump, read: all but what is judged of it. Raises LabError."""
+        look, one = self.look(), self._one
+        tools = {"restic": ".".join(map(str, restic.version() or ())), "tar": look.tar}
+        manifest = replace(manifest, tools=tools)
+        if one.dump:
+            manifest = self.dump(manifest)
+            faults.point("capture.after_dump")
+        if one.paths:
+            by_push = pushing.by_push(self._repository, one, look, self._subject.endpoint)
+            manifest = (self.pushed if by_push else self.files)(manifest, expected or look.size)
+            faults.point("capture.after_files")
+        return manifest
 
     def look(self) -> onhost.Looked:
         """Whether there is something to capture. Raises LabError."""
@@ -203,6 +225,24 @@ class _Work:
                 f" {broken}.",
                 hint="the same command again",
             ) from broken
+        return self._read(manifest, stream, taking, stderr, began)
+
+    def pushed(self, manifest: Manifest, expected: int) -> Manifest:
+        """Let the host bring the paths."""
+        began = time.time()
+        script = onhost.files(self._one)
+        came = pushing.push(self._repository, self._shell, manifest, script, self._told, expected)
+        return self._read(manifest, came.stream, came.taking, came.stderr, began)
+
+    def _read(
+        self,
+        manifest: Manifest,
+        stream: Stream,
+        taking: Taking,
+        stderr: list[str],
+        began: float | None,
+    ) -> Manifest:
+        """What is known of the paths now."""
         went = onhost.went(stderr)
         self._judge(went)
         held = self._one.quiesced and not self._one.dump
@@ -228,9 +268,11 @@ class _Work:
         check: bool = False,
     ) -> tuple[Stream, list[str]]:
         """Run a script on the host, and store what it writes while it comes."""
-        doing = f"capturing {self._one.name}" + (" (dump)" if part == DUMP else "")
+        doing = "dumping" if part == DUMP else "reading"
         done = 0
-        with self._repository.restic.writing(self._repository.label(manifest, part)) as out:
+        with contextlib.ExitStack() as held:
+            label = self._repository.label(manifest, part)
+            out = self._early or held.enter_context(self._repository.restic.writing(label))
 
             def sink(piece: bytes) -> None:
                 nonlocal done

@@ -77,6 +77,7 @@ class _Facts:
     """What a drill gathers on its way."""
 
     at: float
+    sandbox: str = ""
     steps: dict[str, float] = field(default_factory=dict)
     restored: list[Restored] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -89,10 +90,10 @@ class Drills:
     """The drills of one loaded lab."""
 
     def __init__(
-        self, captures: Captures, engine: Engine, workspace: Workspace, journal: Journal, load: Load
+        self, captures: Captures, engine: Engine, workspace: Workspace, load: Load, sandbox: str
     ) -> None:
-        self._captures, self._engine = captures, engine
-        self._workspace, self._journal, self._load = workspace, journal, load
+        self._captures, self._engine, self._journal = captures, engine, captures.journal
+        self._workspace, self._load, self._sandbox = workspace, load, sandbox
 
     def carry_out(
         self, hosts: Sequence[Host], *, listen: events.Listener = events.ignore
@@ -128,6 +129,7 @@ class Drills:
             missing=tuple(facts.missing),
             notes=tuple(facts.notes),
             failure=failure,
+            sandbox=facts.sandbox,
             allowed={"rto": host.lifecycle.rto, "rpo": host.lifecycle.rpo},
         )
         path = evidence.write(self._workspace.state / FOLDER)
@@ -160,10 +162,11 @@ class Drills:
             self._survey(host, facts)
         name = twins.name_of(self._workspace.lab, host.name)
         folder = self._workspace.state / FOLDER / name
-        address = next(
-            (str(e) for p in _parts(host) if (e := getattr(p, "engine", None)) is not None), ""
-        )
-        twins.stage(self._engine.inventory.root, folder, name, host.name, address)
+        machine = self._engine.layers[reach.machine_layer(self._engine.layers)].name
+        driver = next((p.driver for p in host.parts.get(machine, ())), "")
+        sandbox = twins.sandbox_for(host, driver, self._sandbox)
+        facts.sandbox = sandbox.kind
+        twins.stage(self._engine.inventory.root, folder, name, host.name, sandbox)
         with self._load(folder, host.name) as twin:
             self._cleared(twin, facts)  # what a drill that was killed left
             began = time.monotonic()
@@ -310,10 +313,6 @@ class Drills:
             yield
         finally:
             facts.steps[name] = round(time.monotonic() - began, 2)
-
-
-def _parts(host: Host) -> list[object]:
-    return [part.spec for parts in host.parts.values() for part in parts]
 
 
 def _require(report: RunReport) -> None:

@@ -45,6 +45,7 @@ class Evidence:
         missing: What of the host no capture covers.
         notes: What a person should know of it.
         failure: What went wrong, whole; ``""``: nothing.
+        sandbox: The kind of machine that the twin was.
     """
 
     lab: str
@@ -60,6 +61,7 @@ class Evidence:
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     failure: str = ""
+    sandbox: str = ""
     allowed: Mapping[str, int | None] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
@@ -73,7 +75,8 @@ class Evidence:
             f"# Drill of {self.host}: {'proved' if self.proved else 'NOT proved'}",
             "",
             f"Lab {self.lab}, persona {self.persona}, {_time(self.at)}"
-            + (f", commit {self.commit[:12]}" if self.commit else ""),
+            + (f", commit {self.commit[:12]}" if self.commit else "")
+            + (f", in a twin of kind {self.sandbox}" if self.sandbox else ""),
             "",
             f"- From nothing to healthy (RTO): {_span(self.rto)}{_of(self.allowed.get('rto'))}",
             f"- Work that would be lost (RPO): {_span(self.rpo)}{_of(self.allowed.get('rpo'))}",

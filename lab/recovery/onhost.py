@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
@@ -22,7 +22,7 @@ _TAR = (
     "tar -C / --format=posix --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"
     " --numeric-owner --sort=name --acls --xattrs --xattrs-include='user.*'"
     " --xattrs-include=security.capability --anchored --wildcards --no-wildcards-match-slash"
-    " --warning=no-file-ignored -b 256"
+    " --warning=no-file-ignored -b 512"
 )
 # Runs `after` where nobody else did: the session ended, or nothing has moved for too long.
 _GUARD = (
@@ -45,17 +45,20 @@ class Looked:
         missing: Paths that do not exist.
         restoring: Paths that hold no proven data: a restore of them did not finish.
         size: About how many bytes there are.
+        restic: Its version; ``()``: there is none.
     """
 
     tar: str
     missing: tuple[str, ...]
     restoring: tuple[str, ...]
     size: int
+    restic: tuple[int, ...] = ()
 
 
 def look(one: DataSet) -> str:
     """A script that tells :class:`Looked`."""
     lines = [standing.FUNCTIONS, 'echo "tar $(tar --version 2>/dev/null | head -n 1)"']
+    lines.append('echo "restic $(command -v restic >/dev/null && restic version 2>/dev/null)"')
     for path in () if one.optional else one.paths:
         word = quote(path)
         lines.append(f'[ -e {word} ] || [ -L {word} ] || echo "missing "{word}')
@@ -78,6 +81,7 @@ def _restoring(path: str) -> str:
 def looked(text: str) -> Looked:
     """What the script told."""
     said: dict[str, list[str]] = {"tar": [], "missing": [], "restoring": [], "size": []}
+    found = re.search(r"^restic restic (\d+)\.(\d+)(?:\.(\d+))?", text, re.MULTILINE)
     for line in text.splitlines():
         key, _, value = line.partition(" ")
         said.setdefault(key, []).append(value)
@@ -88,6 +92,7 @@ def looked(text: str) -> Looked:
         missing=tuple(said["missing"]),
         restoring=tuple(said["restoring"]),
         size=int(size) * 1024 if size.isdigit() else 0,
+        restic=tuple(int(n or 0) for n in found.groups()) if found else (),
     )
 
 
@@ -138,6 +143,29 @@ if [ $b != 0 ]; then once; exit 91; fi
 {tar} </dev/null &
 t=$!; echo $t > "$w/tar"; wait $t; r=$?; echo '{_MARK} tar' $r >&2
 once; [ $r -le 1 ]
+"""
+
+
+def pushed(script: str, socket: str, environment: Mapping[str, str], words: Sequence[str]) -> str:
+    """A script whose restic there takes what ``script`` writes to a repository behind ``socket``.
+
+    What ``script`` says comes last on standard error; restic's summary is the output. What a script
+    that fails wrote is not stored.
+    """
+    said = " ".join(f"{key}={quote(value)}" for key, value in environment.items())
+    restic = f"restic -r {quote(f'rest:http+unix://{socket}:/')} --no-cache --json backup"
+    return f"""\
+d=$(mktemp -d /run/strata-push-XXXXXX) || exit 92
+trap 'rm -rf "$d"' EXIT; trap '' PIPE
+printf %s {quote(script)} > "$d/script"
+{said} {restic} {" ".join(map(quote, words))} --stdin-from-command \
+  -- sh -c 'exec sh "$1/script" 2>"$1/said"' sh "$d" >"$d/out" 2>"$d/err" </dev/null &
+r=$!
+while kill -0 $r 2>/dev/null; do
+  tail -c 400 "$d/out" | tail -n 1; echo || {{ kill $r; break; }}; sleep 1
+done
+wait $r; r=$?; tail -n 1 "$d/out"; cat "$d/err" >&2; [ ! -e "$d/said" ] || cat "$d/said" >&2
+exit $r
 """
 
 

@@ -75,9 +75,11 @@ class Listing:
 class Repository:
     """The captures of one lab. Used from several threads at once."""
 
-    def __init__(self, lab: str, restic: Restic) -> None:
+    def __init__(self, lab: str, restic: Restic, workspace: Workspace, route: str = "pull") -> None:
         self.lab = lab
         self.restic = restic
+        self.workspace = workspace
+        self.route = route
 
     @property
     def shown(self) -> str:
@@ -192,7 +194,7 @@ def repository_of(lab: str, entry: CaptureEntry | None, workspace: Workspace) ->
         environment=lambda: {k: _revealed(v) for k, v in said.environment.items()},
         cache=workspace.cache / "restic",
     )
-    return Repository(lab, Restic(access, workspace.cancelled))
+    return Repository(lab, Restic(access, workspace.cancelled), workspace, entry.route)
 
 
 def new_id() -> str:

@@ -113,7 +113,7 @@ class Part:
         self._told = now
         if done and total and now - self._since > 1:
             left = (total - done) * (now - self._since) / done
-            doing = f"{doing}, {_shown(left)} left"
+            doing = f"{_shown(left)} left, {doing}"  # a narrow terminal shows the beginning
         self._run.emit(
             events.Progress(time.time(), self._host, LAYER, self._name, doing, done, total)
         )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
+from zlib import adler32
 
 BLOCK = 512
 _MAX_RECORD = 4 << 20  # of long names and attributes: a path has at most 4 KiB
 _ZEROS = bytes(BLOCK)
+_ADLER = 65521  # the modulus of Adler-32
 
 
 class BrokenStream(Exception):  # noqa: N818 (what it is, not what it does)
@@ -44,8 +46,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member, as its headers describe it.
 
     Attributes:
@@ -113,6 +114,9 @@ class TarStream:
             elif self._padding:
                 took = min(self._padding, count - at)
                 self._padding -= took
+            elif not self._head and count - at >= BLOCK:
+                took = BLOCK
+                self._header(bytes(view[at : at + BLOCK]))
             else:
                 took = min(BLOCK - len(self._head), count - at)
                 self._head += view[at : at + took]
@@ -145,7 +149,7 @@ class TarStream:
             return
         if self._zeros:
             raise BrokenStream("something follows its end")
-        if _number(head[148:156]) != sum(head) - sum(head[148:156]) + 8 * 32:
+        if (_number(head[148:156]) - _checksum(head)) % _ADLER:
             raise BrokenStream("a header is damaged")
         kind = head[156:157]
         if kind in {b"x", b"g", b"L", b"K"}:
@@ -208,6 +212,8 @@ def _pax(record: bytes) -> dict[str, str]:
     while at < len(record):
         space = record.find(b" ", at, at + 20)
         length = int(record[at:space]) if space > 0 and record[at:space].isdigit() else 0
+        if not length:  # or a record without blanks would be read for ever
+            raise BrokenStream("a header is damaged")
         line = record[space + 1 : at + length]
         key, equals, value = line.partition(b"=")
         if not equals or not line.endswith(b"\n") or at + length > len(record):
@@ -220,6 +226,15 @@ def _pax(record: bytes) -> dict[str, str]:
     return said
 
 
+def _checksum(head: bytes) -> int:
+    """The sum of its bytes, those of its own field counted as blanks.
+
+    Adler-32 holds that sum, by a modulus that no damage of a few bits steps over, and is C.
+    """
+    blank = head[:148] + b"        " + head[156:]
+    return (adler32(blank) & 0xFFFF) - 1
+
+
 def _number(raw: bytes) -> int:
     """Octal text, or GNU's binary form for what does not fit."""
     if raw[0] & 0x80:
@@ -227,6 +242,8 @@ def _number(raw: bytes) -> int:
     digits = raw.strip(b" \0")
     if not digits:
         return 0
+    if not digits.isdigit():  # Python would take a sign, too
+        raise BrokenStream("a header is damaged")
     try:
         return int(digits, 8)
     except ValueError:

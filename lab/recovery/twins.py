@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lab.errors import LabError
+from lab.model.host import Host
 
 PROVIDER = "drill-sandbox"
+KINDS = ("docker", "qemu")
+"""What a twin can be: the kinds of provider that know ``isolated``."""
 _STR = "tag:yaml.org,2002:str"
 _LEFT_OUT = (".git", ".venv", ".test-cache", "__pycache__", "node_modules", ".mypy_cache")
 # What a machine has where it really stands, and a container in a sandbox cannot have.
@@ -22,22 +26,38 @@ _ONLY_THERE = (
 _ELSEWHERE = frozenset({"provider", "address", "after", "protect", "existing"})
 
 
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Where a twin is made.
+
+    Attributes:
+        kind: Of its provider.
+        like: The lab's provider whose other settings it shares; ``""``: none.
+    """
+
+    kind: str
+    like: str = ""
+
+
+def sandbox_for(host: Host, driver: str, asked: str = "") -> Sandbox:
+    """The one asked for; else of the kind that the host is, or containers where that is none."""
+    kind = asked or (driver if driver in KINDS else KINDS[0])
+    return Sandbox(kind, host.provider if kind == driver else "")
+
+
 def name_of(lab: str, host: str) -> str:
     """The twin's lab: the same for the same host, so that what a killed drill left is found."""
     return f"drill-{hashlib.sha256(f'{lab}/{host}'.encode()).hexdigest()[:10]}"
 
 
-def stage(root: Path, folder: Path, lab: str, host: str, engine: str) -> None:
-    """Write them. ``engine`` is the address of the Docker engine; ``""``: the usual one.
-
-    Raises LabError where the host's entry cannot be found, or nothing can be written.
-    """
+def stage(root: Path, folder: Path, lab: str, host: str, sandbox: Sandbox) -> None:
+    """Write them. Raises LabError where the host is not found, or nothing can be written."""
     try:
         if folder.exists():
             shutil.rmtree(folder)
         ignored = shutil.ignore_patterns(*_LEFT_OUT)
         shutil.copytree(root, folder, symlinks=True, ignore=ignored)
-        _rename(folder / "lab.yaml", lab, engine)
+        _rename(folder / "lab.yaml", lab, sandbox)
         for path in sorted((folder / "inventory").glob("*.y*ml")):
             if _move(path, host):
                 return
@@ -46,14 +66,16 @@ def stage(root: Path, folder: Path, lab: str, host: str, engine: str) -> None:
     raise LabError(f"Unable to make the files of a twin of {host}: no inventory file names it.")
 
 
-def _rename(path: Path, lab: str, engine: str) -> None:
+def _rename(path: Path, lab: str, sandbox: Sandbox) -> None:
     tree = yaml.compose(path.read_text(encoding="utf-8"))
     _put(tree, "name", _text(lab))
-    words = {"kind": "docker", "isolated": "true", **({"host": engine} if engine else {})}
-    sandbox = yaml.MappingNode("tag:yaml.org,2002:map", [])
-    for key, value in words.items():
-        _put(sandbox, key, _flag(value) if key == "isolated" else _text(value))
-    _put(_get(tree, "providers"), PROVIDER, sandbox)
+    providers = _get(tree, "providers")
+    made = yaml.MappingNode("tag:yaml.org,2002:map", [])
+    own = _get(providers, sandbox.like) if sandbox.like else None
+    made.value += own.value if own is not None else []
+    _put(made, "kind", _text(sandbox.kind))
+    _put(made, "isolated", _flag("true"))
+    _put(providers, PROVIDER, made)
     path.write_text(yaml.serialize(tree), encoding="utf-8")
 
 
@@ -93,4 +115,4 @@ def _flag(value: str) -> Any:
     return yaml.ScalarNode("tag:yaml.org,2002:bool", value)
 
 
-__all__ = ["PROVIDER", "name_of", "stage"]
+__all__ = ["KINDS", "PROVIDER", "Sandbox", "name_of", "sandbox_for", "stage"]

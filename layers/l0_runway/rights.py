@@ -40,7 +40,10 @@ TEMPLATES = frozenset(
 AGENT = {8: "VM.Monitor", 9: "VM.GuestAgent.Audit"}
 """What asking a guest's agent takes: 9 split it up."""
 
+SPACE = frozenset({"Datastore.AllocateSpace"})
 DISKS = frozenset({"Datastore.AllocateSpace", "Datastore.Audit"})
+"""Audit: a disk that goes from one machine to its successor is looked at first."""
+
 FILES = frozenset({"Datastore.Allocate", "Datastore.AllocateTemplate", "Datastore.Audit"})
 """To bring files in, and to take them away again."""
 
@@ -90,7 +93,7 @@ def _each(needs: Needs, major: int) -> Iterator[Right]:
     if needs.image:
         place = f"/pool/{provider.pool}" if provider.pool else "/vms"
         yield Right(place, TEMPLATES, "StrataMachines")
-        yield Right(f"/storage/{provider.storage}", DISKS, "StrataDisks")
+        yield Right(f"/storage/{provider.storage}", SPACE, "StrataDisks")
         yield Right(f"/storage/{provider.template_storage}", FILES, "StrataFiles")
         if needs.downloads:
             yield Right(f"/nodes/{provider.node}", DOWNLOADS, "StrataNode")

@@ -34,7 +34,7 @@ def make(spec: Spec, folder: Path, workspace: Workspace, report: Report) -> Path
     with raw.open("wb") as file:
         file.truncate((_START + root + 1) * _MIB)
     _run(["sfdisk", "--quiet", raw], spec, workspace, stdin=_table(spec, root).encode())
-    _copy(folder / "esp.img", raw, _MIB)
+    copy_into(folder / "esp.img", raw, _MIB)
     report(f"write the root filesystem, {show_size(used)}", 0, used)
     where = f"offset={_START * _MIB},lazy_itable_init=1,root_owner=0:0"
     mke2fs = ["mke2fs", "-q", "-t", "ext4", "-L", "root", "-E", where, "-d", "tree"]
@@ -86,13 +86,19 @@ def _linked(tree: Path, name: str) -> Path:
         ) from error
 
 
-def _copy(source: Path, target: Path, offset: int) -> None:
-    """Copy one file into another at ``offset``; runs of zeros stay holes."""
+def copy_into(
+    source: Path, target: Path, offset: int, *, begin: int = 0, end: int | None = None
+) -> None:
+    """Copy a file, or from ``begin`` to ``end`` of it, into another at ``offset``.
+
+    Runs of zeros stay holes.
+    """
     empty = bytes(_MIB)
     with source.open("rb") as reading, target.open("r+b") as writing:
+        reading.seek(begin)
         writing.seek(offset)
-        while piece := reading.read(_MIB):
-            if piece == empty:
+        while piece := reading.read(min(_MIB, _MIB if end is None else end - reading.tell())):
+            if piece == empty[: len(piece)]:
                 writing.seek(len(piece), os.SEEK_CUR)
             else:
                 writing.write(piece)

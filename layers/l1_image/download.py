@@ -5,17 +5,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import http.client
-import json
 import urllib.error
 import urllib.request
-from email.message import Message
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Report, Workspace
+from layers.l1_image import diskfile
 from layers.l1_image.base import Base
 from layers.l1_image.spec import Spec
 
@@ -69,7 +67,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         fp: IO[bytes],
         code: int,
         msg: str,
-        headers: Message,
+        headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
         scheme, before = urlsplit(newurl).scheme, urlsplit(req.full_url).scheme
@@ -178,29 +176,7 @@ def _verify(path: Path, base: Base, workspace: Workspace, report: Report) -> Non
 
 def _convert(source: Path, spec: Spec, folder: Path, workspace: Workspace) -> Path:
     """To qcow2, refusing what refers to other files or holds no disk."""
-    doing = f"read the cloud image of {spec.name}"
-    asked = run(["qemu-img", "info", "--output=json", source], doing=doing, deadline=60)
-    told = json.loads(asked.stdout)
-    kind, specific = told["format"], told.get("format-specific", {}).get("data", {})
-    if told.get("backing-filename") or specific.get("data-file"):
-        raise DriverError(
-            f"Unable to use {spec.image.base.url}: it refers to another file.",
-            hint="take an image that is whole by itself",
-        )
-    if told.get("encrypted") or specific.get("corrupt") or told.get("dirty-flag"):
-        why = "is encrypted" if told.get("encrypted") else "says of itself that it is damaged"
-        raise DriverError(
-            f"Unable to use {spec.image.base.url}: it {why}.",
-            hint="take an image that is whole, and open",
-        )
-    with source.open("rb") as file:
-        boot_sector = file.read(512)
-    if kind not in {"qcow2", "raw"} or (kind == "raw" and boot_sector[510:] != b"\x55\xaa"):
-        raise DriverError(
-            f"Unable to use {spec.image.base.url}: it is neither a qcow2 image nor a raw disk.",
-            hint="unpack it first, and name the unpacked file",
-        )
+    kind = diskfile.examined(source, spec.image.base.url)
     disk = folder / "disk.qcow2"
-    argv = ["qemu-img", "convert", "-f", kind, "-O", "qcow2", source, disk]
-    run(argv, doing=doing, deadline=900, cancelled=workspace.cancelled)
+    diskfile.convert(source, kind, disk, "qcow2", workspace)
     return disk

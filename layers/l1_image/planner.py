@@ -92,7 +92,7 @@ def plan(
         return Plan()
     if observed is not None and observed.foreign:
         return Plan(blockers=(_foreign(target.spec, observed),))
-    if target.spec.name != target.spec.own_name:
+    if target.spec.name != target.spec.own_name and not (observed is not None and observed.lent):
         return Plan(blockers=(_not_to_be_made(target, observed),))
     if observed is not None and observed.damaged and observed.users:
         hosts = ", ".join(observed.users)

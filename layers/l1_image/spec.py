@@ -327,6 +327,7 @@ class Observed(BaseModel):
         users: Hosts whose root disk lies on it.
         baseline: As recorded when it was made.
         previous: Another template that this host uses now.
+        lent: It is not here, and the lab that this one is a throwaway twin of lends it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -339,6 +340,7 @@ class Observed(BaseModel):
     users: tuple[str, ...] = ()
     baseline: Baseline | None = None
     previous: Previous | None = None
+    lent: bool = False
 
 
 class Outputs(BaseModel):

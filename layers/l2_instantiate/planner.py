@@ -242,6 +242,8 @@ def _machine_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...
         fields.append(steps.diff("accelerator", observed.accelerator, target.spec.accelerator))
     if target.spec.engine is None and observed.attached != extra_disks(target.spec):
         fields.append(steps.diff("disks", list(observed.attached), list(extra_disks(target.spec))))
+    if target.spec.engine is None and observed.isolated != target.spec.isolated:
+        fields.append(steps.diff("isolated", observed.isolated, target.spec.isolated))
     root = machine.disks[ROOT].size
     if runs and observed.root_at_boot < root:
         before, after = show_size_exact(observed.root_at_boot), show_size_exact(root)

@@ -54,7 +54,7 @@ class Provider(Declared):
     )
     isolated: bool = Field(
         default=False,
-        description="kind docker: a network without a way out, and not to each other",
+        description="kinds docker and qemu: a network without a way out, and not to each other",
     )
     boot_deadline: Duration | None = Field(
         default=None,
@@ -96,8 +96,8 @@ class Provider(Declared):
             raise ValueError(f"accelerator and firmware are for kind qemu, not {self.kind}")
         if self.kind != "docker" and self.host is not None:
             raise ValueError(f"host is for kind docker, not {self.kind}")
-        if self.kind != "docker" and self.isolated:
-            raise ValueError(f"isolated is for kind docker, not {self.kind}")
+        if self.kind not in {"docker", "qemu"} and self.isolated:
+            raise ValueError(f"isolated is for kinds docker and qemu, not {self.kind}")
         return self
 
 
@@ -303,6 +303,7 @@ class Observed(Declared):
         settings: What else a machine of Proxmox VE is set to, live: see settings.py.
         pending: Those of them that are set to something else from its next start on.
         mounts: Of a container: which of them it has where, ``"data at /srv"``, sorted.
+        isolated: Of a QEMU machine: its network leads nowhere.
         root_at_boot: Size of the root disk when the guest last booted; it grows its filesystem
             then.
         ports: Sorted long forms.
@@ -331,6 +332,7 @@ class Observed(Declared):
     id: int | None = None
     node: str = ""
     mounts: tuple[str, ...] = ()
+    isolated: bool = False
     root_at_boot: int = 0
     ports: tuple[str, ...] = ()
     user: str = ""

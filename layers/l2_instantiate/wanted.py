@@ -28,6 +28,7 @@ def desired(target: Machine) -> Observed:
         disks={n: ObservedDisk(size=d.size, durable=d.durable) for n, d in machine.disks.items()},
         attached=extra_disks(target.spec),
         mounts=mount_lines(target.spec),
+        isolated=target.spec.isolated,
         root_at_boot=machine.disks[ROOT].size,
         ports=port_lines(target.spec),
         user=machine.login.user,

@@ -56,6 +56,7 @@ def data(host: Host, part: Part) -> tuple[DataSet, ...]:  # noqa: ARG001 (the pr
             restore=hooks.restore,
             before=hooks.quiesce.before,
             after=hooks.quiesce.after,
+            route=hooks.route or "",
             folder=f"{FOLDER}/{part.name}",
             workload=part.name,
             where=("workloads", part.name),

@@ -84,7 +84,8 @@ class RealLab:
             check=False,
             stdin=subprocess.DEVNULL,
         )
-        assert done.returncode in ok, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        said = f"{done.stdout[-8000:]}\n{done.stderr[-8000:]}"
+        assert done.returncode in ok, f"{words}: {done.returncode}\n{said}"
         return done
 
     def report(self, *words: str, ok=(0,)) -> dict:

@@ -1,5 +1,8 @@
 """A lab of one host, this machine, whose captures go into a real restic repository."""
 
+import base64
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -8,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from lab import Lab
 from lab.clients import restic
@@ -55,7 +60,39 @@ def keys(tmp_path_factory):
 
             lab.secrets.begin()
             lab.secrets.generate("restic", Recipe("password"))
+            password = lab.secrets.reveal("restic")
+    make_store(folder / "quick-store", password)
     return folder
+
+
+def make_store(store, password):
+    """A real repository whose password costs nothing to try: each restic starts 0.4 s sooner.
+
+    The key is the same, sealed again as restic does it, with the least that scrypt takes.
+    """
+    env = {**os.environ, "RESTIC_PASSWORD": password}
+    subprocess.run(["restic", "--no-cache", "-r", store, "init", "-q"], env=env, check=True)
+    (path,) = (store / "keys").iterdir()
+    said = json.loads(path.read_bytes())
+    data, salt = base64.b64decode(said["data"]), base64.b64decode(said["salt"])
+
+    def sealing(**cost):
+        key = hashlib.scrypt(password.encode(), salt=salt, dklen=64, maxmem=1 << 28, **cost)
+        once = Cipher(algorithms.AES(key[32:48]), modes.ECB()).encryptor()
+        mac = key[48:] + once.update(data[:16])
+        stream = Cipher(algorithms.AES(key[:32]), modes.CTR(data[:16])).encryptor()
+        return stream.update, lambda text: Poly1305.generate_tag(mac, text)
+
+    crypt, tag = sealing(n=said["N"], r=said["r"], p=said["p"])
+    assert tag(data[16:-16]) == data[-16:]
+    whole = crypt(data[16:-16])
+    crypt, tag = sealing(n=2, r=1, p=1)
+    sealed = crypt(whole)
+    said |= {"N": 2, "r": 1, "p": 1}
+    said["data"] = base64.b64encode(data[:16] + sealed + tag(sealed)).decode()
+    text = json.dumps(said).encode()
+    path.with_name(hashlib.sha256(text).hexdigest()).write_bytes(text)
+    path.unlink()
 
 
 def write_lab(root, data, store, more=""):
@@ -85,13 +122,18 @@ def disk(tmp_path):
 
 @pytest.fixture
 def here(keys, tmp_path, monkeypatch):
-    """``here()``; with ``more`` (``", dump: …"``) of the one set of data."""
+    """``here()``; with ``more`` (``", dump: …"``) of the one set of data.
+
+    ``store``: whether a repository is there.
+    """
     monkeypatch.setenv("XDG_CONFIG_HOME", str(keys))
 
-    def make(more="", data=None):
+    def make(more="", data=None, *, store=True):
         made = Here(tmp_path / "lab", data or tmp_path / "data", tmp_path / "store")
         shutil.copytree(keys / "lab", made.root, dirs_exist_ok=True)
         write_lab(made.root, made.data, made.store, more)
+        if store and not made.store.exists():
+            shutil.copytree(keys / "quick-store", made.store)
         made.data.mkdir(exist_ok=True)
         (made.data / "a").write_text("one\n")
         (made.data / "b").write_bytes(os.urandom(200_000))

@@ -65,6 +65,25 @@ def test_a_cut_or_a_flipped_header_is_refused(data):
     assert other.entries == taken(whole).entries, "only what means nothing may differ"
 
 
+@pytest.mark.parametrize(
+    "record", [bytes(600), b"0 =\n", b"6 a=b\n" + bytes(30), b"00 path=x\n", b"9 path=xx\n"]
+)
+def test_a_record_that_leads_nowhere_ends(record):
+    head = tarfile.TarInfo("PaxHeaders/a")
+    head.type, head.size = tarfile.XHDTYPE, len(record)
+    with pytest.raises(BrokenStream):
+        taken(head.tobuf() + record + bytes(-len(record) % BLOCK) + bytes(2 * BLOCK))
+
+
+@pytest.mark.parametrize("size", [b"-0000001000", b"+0000001000", b"00000_00100", b"9" * 11])
+def test_a_size_is_octal_digits_and_nothing_else(size):
+    head = bytearray(tarfile.TarInfo("a").tobuf())
+    head[124:135], head[148:156] = size, b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    with pytest.raises(BrokenStream):
+        taken(bytes(head) + bytes(3 * BLOCK))
+
+
 def test_what_gnu_tar_writes_of_all_kinds(tmp_path):
     data = tmp_path / "data"
     data.mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import DriverError, Interrupted
-from layers.l1_image import download, planner
+from layers.l1_image import diskfile, download, planner
 from layers.l1_image.drivers.debian.driver import DebianDriver
 
 pytestmark = pytest.mark.skipif(
@@ -119,8 +119,8 @@ def used(server, monkeypatch):
             wrong.append(source)
         return run(argv, **more)
 
-    run = download.run
-    monkeypatch.setattr(download, "run", looked)
+    run = diskfile.run
+    monkeypatch.setattr(diskfile, "run", looked)
     return wrong
 
 

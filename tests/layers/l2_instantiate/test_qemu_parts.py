@@ -89,6 +89,18 @@ def test_the_command_line(folder: Folder, record: Record) -> None:
     assert (following(kvm, "-accel"), following(kvm, "-cpu")) == (["kvm"], ["host"])
 
 
+def test_an_isolated_machine_reaches_nothing_and_is_reached(folder: Folder, record: Record) -> None:
+    alone = record.model_copy(
+        update={"settings": record.settings.model_copy(update={"isolated": True})}
+    )
+    words = arguments(folder, alone, "tcg", Firmware("/code.fd", "/vars.fd"))
+    (network_words,) = following(words, "-netdev")
+    assert network_words.startswith("user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:2201-:22,")
+    assert process.Process(1, tuple(words)).isolated
+    usual = arguments(folder, record, "tcg", Firmware("/code.fd", "/vars.fd"))
+    assert not process.Process(1, tuple(usual)).isolated
+
+
 def test_a_comma_in_a_path_does_not_end_the_value(workspace: Workspace, record: Record) -> None:
     odd = Workspace("demo", workspace.root, Path("/a,b"), workspace.cache, Path("/r,s"))
     folder = Folder(odd, "web1")

@@ -39,6 +39,11 @@ _BUILDING = (
     Tool(name="unshare", package="util-linux", use="build templates"),
     Tool(name="apt-config", package="apt", use="build templates"),
 )
+_DISKS = (  # those of _RUNNING that building a disk takes, where no machine runs here
+    Tool(name="qemu-img", package="qemu-utils", use="build templates"),
+    Tool(name="mkfs.vfat", package="dosfstools", use="build templates"),
+    Tool(name="mcopy", package="mtools", use="build templates"),
+)
 _CONTAINERS = (
     Tool(name="docker", package="docker-cli", use="renew the logins of containers"),
     _LOGIN,
@@ -139,7 +144,8 @@ class _Looks:
 def _tools(needs: Spec) -> tuple[Tool, ...]:
     if needs.engine is not None:
         return (*_CONTAINERS, *(_IMPORTING if needs.builds else ()))
-    return (*(_RUNNING if needs.emulator else (_LOGIN,)), *(_BUILDING if needs.builds else ()))
+    building = (*(() if needs.emulator else _DISKS), *_BUILDING) if needs.builds else ()
+    return (*(_RUNNING if needs.emulator else (_LOGIN,)), *building)
 
 
 def _look(needs: Spec) -> _Machine:

@@ -6,20 +6,22 @@ import shutil
 from pathlib import Path
 
 from lab.errors import DriverError
-from lab.layer import Target, Workspace
+from lab.layer import Report, Target, Workspace
 from lab.model.baseline import Baseline
 from lab.model.plan import Action, Change, FieldDiff
-from lab.model.template import Template
+from lab.model.template import Candidate, Template
 from lab.model.units import show_size
 from layers.l1_image import baseline as records
 from layers.l1_image import disk, download, tree
 from layers.l1_image.debian import RECIPE
+from layers.l1_image.drivers.debian import admitting
 from layers.l1_image.drivers.debian.store import Images, Kept
 from layers.l1_image.spec import Inputs, Observed, Previous, Spec
 
 _GIB = 1 << 30
 _ROOM = 3 * _GIB  # tree, raw disk and qcow2 of a usual image stand side by side for a moment
 _KIND = "template "
+_ADMITTING = 3600.0
 
 
 class DebianDriver:
@@ -41,6 +43,7 @@ class DebianDriver:
             name=name,
             path=str(self._images.disk(name)),
             present=present,
+            lent=not present and self._images.is_lent(name),
             damaged="" if kept is None else kept.damaged,
             users=() if kept is None else kept.users,
             baseline=self._images.baseline(name) if present else None,
@@ -58,6 +61,8 @@ class DebianDriver:
             kept = self._images.find(spec.name)
             if kept is not None and not kept.damaged:
                 return  # another run built it while this one waited
+            if self._images.borrow(spec.name, folder):
+                return
             self._check_room(spec)
             with self._images.logged(spec.name) as log:
                 if spec.image.base.suite:
@@ -105,6 +110,29 @@ class DebianDriver:
             )
             for kept in self._images.all()
         )
+
+    def admit(self, candidate: Candidate, report: Report) -> None:
+        """Make a template of a machine's boot disk, unless it is there already."""
+        with self._images.building(candidate.name, report, _ADMITTING) as folder:
+            kept = self._images.find(candidate.name)
+            if kept is not None and not kept.damaged:
+                return
+            if kept is not None and kept.users:
+                raise DriverError(
+                    f"Unable to make the template {candidate.name} again: {kept.damaged}, and the"
+                    f" disks of {', '.join(kept.users)} lie on it.",
+                    hint=f"lab destroy host={kept.users[0]}   (durable disks are kept)",
+                )
+            named = admitting.named(candidate)
+            try:
+                found = admitting.make(candidate, folder, self._workspace, report)
+                self._workspace.check()
+                self._images.place(named, folder, found, captured=candidate.captured)
+            except OSError as error:
+                raise DriverError(
+                    f"Unable to make the template {candidate.name}: {error.strerror or error}.",
+                    hint=f"df -h {self._images.folder}",
+                ) from error
 
     def prune(self, change: Change) -> None:
         """Delete one of those, unless a machine was put on it meanwhile."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.clients.process import run
-from lab.errors import DriverError, TransportError
+from lab.errors import DriverError, LabError, TransportError
 from lab.faults import point
 from lab.model.template import BootDisk
 from lab.model.units import show_size
@@ -70,21 +70,30 @@ class _Still:
         folder, copy = self._folder, place / "overlay.qcow2"
         runs = process.find(folder, folder.require()) is not None
         resumed = not runs and self._mark.exists()
+        trouble: LabError | None = None
         try:
             if runs:
                 self._stop()
             self._target.report("copying the boot disk")
-            argv = ["cp", "--reflink=auto", "--sparse=always", folder.root, copy]
-            self._run(argv, f"copy the boot disk of {folder.host}")
+            self._run(
+                ["cp", "--reflink=auto", "--sparse=always", folder.root, copy],
+                f"copy the boot disk of {folder.host}",
+            )
             in_order = (runs or resumed) and self._mark.read_text() == _IN_ORDER
-        finally:
+        except BaseException:
             if runs or resumed:
                 self._start()
+            raise
+        if runs or resumed:
+            try:
+                self._start()
+            except LabError as error:  # the copy is good: it is told when that is kept
+                trouble = error
         point("l2.disk.started")
         how = "shut down in order" if in_order else "off, as it was left"
         if (runs or resumed) and not in_order:
             how = "not shut down in order: as after a power cut"
-        return BootDisk(self._whole(copy, place), quiesced=in_order, how=how)
+        return BootDisk(self._whole(copy, place), quiesced=in_order, how=how, trouble=trouble)
 
     def _stop(self) -> None:
         self._mark.write_text("")

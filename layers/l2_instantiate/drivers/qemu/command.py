@@ -61,10 +61,12 @@ def ssh_forward(port: int) -> Forward:
 def _network(record: Record) -> tuple[str, ...]:
     forwards = (ssh_forward(record.port), *map(parse_forward, record.settings.ports))
     rules = ",".join(f"hostfwd={rule(f)}" for f in forwards)
+    # Restricted, a guest reaches neither this machine nor anything beyond; forwards still lead in.
+    alone = ",restrict=on" if record.settings.isolated else ""
     # The host's own for life: a guest must not meet a new network card after a rebuild.
     mac = "52:54:00:" + ":".join(record.uuid.replace("-", "")[i : i + 2] for i in (0, 2, 4))
     return (
-        *("-netdev", f"user,id={NETWORK},{rules}"),
+        *("-netdev", f"user,id={NETWORK}{alone},{rules}"),
         *("-device", f"virtio-net-pci,netdev={NETWORK},mac={mac},romfile="),
     )
 

@@ -101,6 +101,7 @@ def _observed(folder: Folder, record: Record, disks: dict[str, ObservedDisk]) ->
         "ports": settings.ports,
         "user": settings.user,
         "authorized_keys": settings.authorized_keys,
+        "isolated": settings.isolated,
     }
     # One that ends while it is looked at is looked for again: half of it would be seen.
     while (found := process.find(folder, record)) is not None:
@@ -152,6 +153,7 @@ def _running(folder: Folder, record: Record, found: Process) -> dict[str, Any]:
         "memory": found.memory,
         "attached": tuple(sorted(n for n in names if _real(folder.disk(n)) in open_files)),
         "ports": ports,
+        "isolated": found.isolated,
         "user": record.user,
         "authorized_keys": record.authorized_keys,
     }

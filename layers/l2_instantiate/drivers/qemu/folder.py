@@ -22,6 +22,7 @@ class Settings(Kept):
     user: str
     authorized_keys: tuple[str, ...] = ()
     firmware: str | None = None
+    isolated: bool = False
 
     @classmethod
     def of(cls, spec: Spec) -> Settings:
@@ -35,6 +36,7 @@ class Settings(Kept):
             user=machine.login.user,
             authorized_keys=machine.login.key_lines,
             firmware=spec.firmware,
+            isolated=spec.isolated,
         )
 
 

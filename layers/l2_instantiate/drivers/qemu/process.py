@@ -49,6 +49,11 @@ class Process:
         return "kvm" if self._value("-accel") == "kvm" else "tcg"
 
     @property
+    def isolated(self) -> bool:
+        """Whether its network leads nowhere."""
+        return ",restrict=on" in (self._value("-netdev") or "")
+
+    @property
     def socket(self) -> Path:
         """Its monitor: where it was started, which need not be where we would put it today."""
         value = (self._value("-qmp") or "").removeprefix("unix:")

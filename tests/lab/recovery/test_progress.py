@@ -1,0 +1,29 @@
+"""What a person sees while a set is captured: bytes of bytes, and first of all the time left."""
+
+from lab.recovery import run
+
+
+class Told:
+    """A run that keeps what its parts tell."""
+
+    def __init__(self):
+        self.events = []
+
+    def emit(self, event):
+        self.events.append(event)
+
+
+def test_the_time_left_comes_first_and_a_few_times_a_second(monkeypatch):
+    clock, told = [100.0], Told()
+    monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
+    part = run.Part(told, "me", "photos")
+    for _ in range(100):
+        clock[0] += 0.1
+        part.tell("reading", 5 << 20, 10 << 20)
+    assert 30 <= len(told.events) <= 60
+    last = told.events[-1]
+    assert (last.done, last.total) == (5 << 20, 10 << 20)
+    assert last.doing in {"10 s left, reading", "9 s left, reading"}
+    clock[0] += 1
+    part.tell("storing")
+    assert told.events[-1].doing == "storing"
