@@ -9,7 +9,7 @@ from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
 from lab.model.undeclared import Known, Sort
 from lab.model.units import show_size_exact
-from layers.l2_instantiate import existing, placing, steps
+from layers.l2_instantiate import existing, placing, remarks, steps
 from layers.l2_instantiate.machines import ROOT
 from layers.l2_instantiate.ports import LOOPBACK, Forward
 from layers.l2_instantiate.spec import (
@@ -24,7 +24,6 @@ from layers.l2_instantiate.spec import (
 from layers.l2_instantiate.wanted import (
     REPLACE_ON,
     Machine,
-    accelerator,
     desired,
     extra_disks,
     mount_lines,
@@ -219,7 +218,7 @@ def _changes(target: Machine, observed: Observed, replace_on: frozenset[str]) ->
         middle.append(steps.update_machine(host, fields, running=running, online=online))
     power = _power(target, observed, restarts=bool(fields) and running and not online)
     changes = (*mark, *disks, *root, *middle, *_dropped(target, observed), *power)
-    notes += (*_slow_note(target, observed), *_behind_note(target, observed))
+    notes += (*remarks.slow(target, observed), *remarks.behind(target, observed))
     return Plan(changes, (*blockers, *root_blockers), notes=notes)
 
 
@@ -227,7 +226,11 @@ def _machine_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...
     """What a machine is made or started with, where it differs."""
     machine, wanted = target.spec.machine, template_name(target)
     fields: list[FieldDiff] = []
-    if wanted is not None and observed.template_name != wanted and not _is_behind(target, observed):
+    if (
+        wanted is not None
+        and observed.template_name != wanted
+        and not remarks.is_behind(target, observed)
+    ):
         fields.append(steps.diff("template_name", observed.template_name or None, wanted))
     if observed.cpu != machine.cpu:
         fields.append(steps.diff("cpu", observed.cpu, machine.cpu))
@@ -360,29 +363,6 @@ def _power(target: Machine, observed: Observed, *, restarts: bool) -> tuple[Chan
         why = "its container is paused" if container else "QEMU holds it still"
         return (steps.power_on("paused", why),)
     return () if observed.answers else (steps.await_boot(),)
-
-
-def _is_behind(target: Machine, observed: Observed) -> bool:
-    """It lies, whole, on another template than the promoted one, and may stay there."""
-    wanted = target.inputs.template_name
-    whole = observed.template_name not in {None, "", wanted}
-    return target.inputs.stays and whole and not target.renew
-
-
-def _behind_note(target: Machine, observed: Observed) -> tuple[str, ...]:
-    if not _is_behind(target, observed):
-        return ()
-    name, wanted = target.host.name, target.inputs.template_name
-    lies = f"{name} was made from {observed.template_name}; new machines get {wanted}"
-    return (f"{lies} (lab rebuild host={name})",)
-
-
-def _slow_note(target: Machine, observed: Observed) -> tuple[str, ...]:
-    better = accelerator(target) == "kvm" and observed.accelerator == "tcg"
-    if observed.power != "running" or not better or target.spec.accelerator != "auto":
-        return ()
-    name = target.host.name
-    return (f"{name} runs under software emulation; its next start tries KVM again",)
 
 
 def _disposable(observed: Observed, names: set[str]) -> str:

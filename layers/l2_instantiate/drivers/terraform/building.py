@@ -132,6 +132,15 @@ class Builder:
         if guest is not None and self.place.is_ours(guest.mark, MACHINE):
             self._remove(guest)
 
+    def empty_disposable(self) -> None:
+        """Disks that are not durable start anew with their machine, which is gone."""
+        shelf = Shelf(self.api, self.target, self.place, self.find().shelf)
+        for name, kept in shelves.disks(shelf.guest).items():
+            disk = self.target.spec.machine.disks.get(name)
+            if disk is not None and not disk.durable and not kept.durable:
+                shelf.drop(name)
+                shelf.put(name, disk)
+
     def forget(self) -> None:
         """Nothing of a machine that is gone stays on this machine, or on the seeds' storage."""
         provider, place = on(self.target), self.place

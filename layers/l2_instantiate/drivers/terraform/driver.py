@@ -128,6 +128,7 @@ def _apply_machine(builder: Builder, change: Change) -> None:
         builder.make()
     elif change.action is Action.REPLACE:
         builder.remove()
+        builder.empty_disposable()
         builder.make()
     else:
         builder.remove()

@@ -277,3 +277,36 @@ def test_an_empty_shelf_goes_with_its_host(quiet_pve, killed):
         host.converge()
     host.again()
     gone(host)
+
+
+def test_disposable_disks_are_new_with_their_machine(quiet_pve):
+    host = quiet_pve
+    host.machine = {**host.machine, "disks": {**host.machine["disks"], "tmp": {"size": "1GiB"}}}
+    host.converge()
+    volumes = host.standin.world.volumes
+    old = {name: volumes.find(f"local-lvm:{name}", "pve1") for name in named(host)}
+    volume = disk_of(host)
+    assert host.converge(renew=True) == ["replace machine"]
+    assert disk_of(host) == volume
+    new = [volumes.find(f"local-lvm:{name}", "pve1") for name in named(host)]
+    assert len([v for v in new if not any(v is o for o in old.values())]) == 2  # root and tmp
+
+
+def named(host):
+    """The volumes of the machine."""
+    (guest,) = [g for g in host.standin.world.guests.values() if g.name == "web1"]
+    drives = [v.split(",")[0] for k, v in guest.config.items() if k.startswith(("scsi0", "virtio"))]
+    return [drive.partition(":")[2] for drive in drives]
+
+
+def test_a_disk_added_by_hand_is_told_detached_and_kept(quiet_pve):
+    host = quiet_pve
+    host.converge()
+    vmid = host.observe().id
+    host.standin.add_disk(f"local-lvm:vm-{vmid}-disk-9", owner=vmid)
+    host.standin.edit(vmid, virtio9=f"local-lvm:vm-{vmid}-disk-9,size=1G")
+    assert host.fields() == {"disks": (["data", "virtio9"], ["data"])}
+    host.converge(renew=True)
+    assert "kept-virtio9" in host.observe().disks
+    kept = [v for v in host.standin.world.volumes if v.size == 1 << 30 and v.owner != vmid]
+    assert len(kept) == 2  # data, and the one that nobody declared
