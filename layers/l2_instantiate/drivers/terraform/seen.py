@@ -158,7 +158,9 @@ def settings_of(
         features = _words(str(config.get("features") or ""))
         swap = int(config.get("swap") or 0) * _MIB
         return found | {"swap": swap, "nesting": features.get("nesting") == "1"}
-    order = [names.get(slot, slot) for slot in boot_order(str(config.get("boot") or ""))]
+    # A CD that is put in is added to the order by the node itself, or not: a matter of luck there.
+    slots = [slot for slot in boot_order(str(config.get("boot") or "")) if slot != _CD]
+    order = [names.get(slot, slot) for slot in slots]
     agent = str(config.get("agent") or "0").split(",")[0].rpartition("=")[2]
     cpu = str(config.get("cpu") or "").split(",")[0].removeprefix("cputype=")
     return found | {"cpu type": cpu, "agent": agent == "1", "boot": order}
