@@ -64,16 +64,17 @@ def test_its_name_changes_with_what_the_guest_reads(quiet_pve, place):
     host.machine = {**host.machine, "login": {"user": "ops"}}
     third = seeds.wanted(host.target(), place).name
     assert len({first, second, third}) == 3
-    assert first.startswith("strata-demo-web1-")
+    assert first.startswith("strata-demo.web1-")
 
 
 def test_seeds_of_another_host_are_not_swept(quiet_pve, place):
-    """web1 and web1-b: one's name begins as the other's does."""
+    """web1 and web1-b, and a lab whose name goes on as ours does."""
     host = quiet_pve
     host.converge()
-    for name in ("strata-demo-web1-b-0123456789ab.iso", "strata-demo-web1-0123456789ab.iso"):
+    others = ("strata-demo.web1-b-0123456789ab.iso", "strata-demo-x.web1-0123456789ab.iso")
+    for name in (*others, "strata-demo.web1-0123456789ab.iso"):
         host.standin.add_file(f"local:iso/{name}", b"x")
     host.api.touched()
     seeds.sweep(host.api, place, "pve1", "local")
     left = [v.volid for v in host.standin.world.volumes if "iso" in v.volid]
-    assert left == ["local:iso/strata-demo-web1-b-0123456789ab.iso"]
+    assert sorted(left) == sorted(f"local:iso/{name}" for name in others)
