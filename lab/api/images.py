@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 
 from lab import events
 from lab.api import promotions
 from lab.config import Inventory
 from lab.engine import Approval, Engine
-from lab.errors import ConfigError, LabError, PlanError, Problem
+from lab.engine.unused import see_places
+from lab.errors import ConfigError, DriverError, LabError, PlanError, Problem
 from lab.journal import locked
-from lab.layer import Layer, Shelving
+from lab.layer import Layer, Shelving, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host
 from lab.model.outcome import RunReport
@@ -57,7 +58,8 @@ class HostImage:
         promoted: ``wanted`` was promoted; otherwise it follows from the definition.
         own: What the definition comes to.
         built: ``wanted`` is there.
-        fields: Where the definitions of the two templates differ.
+        captured: The capture that ``wanted`` was made of; ``""``: it was built.
+        fields: Where the definitions of the two templates differ; a captured one has none.
         packages: Where what they hold differs; empty also where one of them is not known.
     """
 
@@ -68,6 +70,7 @@ class HostImage:
     promoted: bool
     own: str
     built: bool
+    captured: str = ""
     fields: tuple[FieldDiff, ...] = ()
     packages: tuple[PackageDiff, ...] = ()
 
@@ -124,7 +127,8 @@ class Images:
         """What each of these hosts was made from, and what it would be made from now."""
         with self._running():
             found = self._kept(hosts)
-        lies = {host: name for name, t in found.items() for host in t.users}
+            lies = {host: name for name, t in found.items() for host in t.users}
+            lies |= self._told([h for h in hosts if h.name not in lies])
         return tuple(_standing(h, s, lies.get(h.name), found) for h, s in self._specs(hosts))
 
     def promote(
@@ -214,9 +218,27 @@ class Images:
             )
         return found[template]
 
+    def _told(self, hosts: Sequence[Host]) -> dict[str, str]:
+        """What the machines themselves say that they were made from, where templates do not know.
+
+        Only those that can be seen now, and say so.
+        """
+        found: dict[str, str] = {}
+        layers = [k for k in self._engine.layers if "address" in k.outputs_type.model_fields]
+        for layer in layers:
+            for host in hosts:
+                for part in host.parts.get(layer.name, ()):
+                    driver = layer.drivers[part.driver](self._engine.workspace)
+                    inputs = layer.inputs.model_validate({})
+                    with suppress(DriverError):
+                        seen = driver.observe(Target(host, part.spec, inputs, part.name))
+                        name = getattr(seen, "template_name", None)
+                        found |= {host.name: name} if name else {}
+        return found
+
     def _kept(self, hosts: Iterable[Host]) -> dict[str, Template]:
         """What the drivers of these hosts keep, by name."""
-        drivers: dict[tuple[str, str], Layer] = {}
+        hosts, drivers = tuple(hosts), dict[tuple[str, str], Layer]()
         for host in hosts:
             for layer in self._engine.layers:
                 for part in host.parts.get(layer.name, ()):
@@ -225,6 +247,7 @@ class Images:
         for (_, name), layer in drivers.items():
             driver = layer.drivers[name](self._engine.workspace)
             if isinstance(driver, Shelving):
+                see_places(layer, name, driver, hosts)
                 found |= {t.name: t for t in driver.templates()}
         return found
 
@@ -244,6 +267,7 @@ def _standing(
     before = found.get(lies_on or "")
     after = found.get(spec.name)
     differs = before is not None and lies_on != spec.name
+    captured = any(t is not None and t.captured for t in (before, after))
     then = before.definition if before is not None else {}
     wanted = after.definition if after is not None else {}
     if after is None and spec.name == spec.own_name:
@@ -256,7 +280,8 @@ def _standing(
         promoted=spec.pinned,
         own=spec.own_name,
         built=after is not None and not after.damaged,
-        fields=_fields(then, wanted) if differs and wanted else (),
+        fields=_fields(then, wanted) if differs and wanted and not captured else (),
+        captured=after.captured if after is not None else "",
         packages=_packages(
             before.baseline if before else None, after.baseline if after and differs else None
         ),

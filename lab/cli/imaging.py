@@ -157,6 +157,7 @@ def _plain(one: HostImage) -> dict[str, Any]:
         "promoted": one.promoted,
         "definition_comes_to": one.own,
         "built": one.built,
+        "captured": one.captured,
         "behind": one.behind,
         "fields": {f.field: {"before": f.before, "after": f.after} for f in one.fields},
         "packages": {p.name: {"before": p.before, "after": p.after} for p in one.packages},

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import selectors
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -24,9 +23,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from lab.clients.shell_session import widen
-from lab.errors import DeadlineExceeded, DriverError, Interrupted, TransportError
-from lab.masking import mask
+from lab.clients.restic_process import (
+    STALLED,
+    TICK,
+    BusyError,
+    Call,
+    NoRepository,
+    Stored,
+    Writing,
+    WrongPassword,
+    check,
+    said_in,
+)
+from lab.errors import DriverError
 
 OLDEST = (0, 17)
 """The first whose exit codes tell a wrong password from a missing repository."""
@@ -34,20 +43,8 @@ PROGRAM = "restic"
 INSTALL = "sudo tools/install-restic   (Debian 13 and newer: apt-get install restic)"
 
 _PIECE = 1 << 18
-_TICK = 0.2
-_STALLED = 1800.0  # a slow store may be silent for long while it takes a pack
 _LONG = 24 * 3600.0  # for what looks at a whole repository
-_KEPT_LINES = 20
-_NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
-
-
-class NoRepository(DriverError):  # noqa: N818 (the house names read as sentences)
-    """Nothing is there, or something that is no repository."""
-
-
-class WrongPassword(DriverError):  # noqa: N818
-    """The repository is there, and does not open with this password."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +100,6 @@ class Label:
     host: str
     tags: tuple[str, ...]
     at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What came of storing a stream: bytes that went in, bytes that the repository grew by."""
-
-    snapshot: str
-    size: int
-    added: int
 
 
 class Restic:
@@ -194,21 +182,21 @@ class Restic:
         with self._started(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as call:
             yield self._pieces(call, f"read {name} of snapshot {snapshot[:8]}")
 
-    def _pieces(self, call: _Call, doing: str) -> Iterator[bytes]:
+    def _pieces(self, call: Call, doing: str) -> Iterator[bytes]:
         stdout = call.process.stdout
         assert stdout is not None  # noqa: S101 (opened above)
-        ends = time.monotonic() + _STALLED
+        ends = time.monotonic() + STALLED
         with selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ)
             while True:
                 self._check(ends, doing)
-                if not selector.select(_TICK):
+                if not selector.select(TICK):
                     continue
                 piece = os.read(stdout.fileno(), _PIECE)
                 if not piece:
                     break
                 yield piece
-                ends = time.monotonic() + _STALLED
+                ends = time.monotonic() + STALLED
         call.end(doing)
 
     def _check(self, ends: float, doing: str) -> None:
@@ -237,7 +225,7 @@ class Restic:
         """One short answer. A lock that a dead restic left is taken away, and it is asked again."""
         try:
             return self._answer(words, doing, deadline, lend)
-        except _BusyError:
+        except BusyError:
             self._answer(["unlock"], doing, deadline)  # drops the locks of the dead only
             return self._answer([*words, "--retry-lock", "2m"], doing, deadline + 120)
 
@@ -254,7 +242,7 @@ class Restic:
     @contextmanager
     def _started(
         self, words: Sequence[str], *, lend: int | None = None, **pipes: Any
-    ) -> Iterator[_Call]:
+    ) -> Iterator[Call]:
         """The running program; whatever happens in the block, it does not outlive it."""
         with contextlib.ExitStack() as held:
             reader = held.enter_context(_held(self.access.password()))
@@ -265,7 +253,9 @@ class Restic:
                     pipes["stdout"] = opened.enter_context(tempfile.TemporaryFile())
                     argv.append("--json")
                 lent = [reader, *([lend] if lend is not None else [])]
-                call = _Call(self._popen(argv, lent, {**pipes, "stderr": err}), argv, err, self)
+                call = Call(
+                    self._popen(argv, lent, {**pipes, "stderr": err}), argv, err, self.access.shown
+                )
                 call.out = pipes.get("stdout")
                 try:
                     yield call
@@ -302,136 +292,6 @@ class Restic:
         words += ["--cache-dir", str(cache)] if cache is not None else ["--no-cache"]
         strict = "-oBatchMode=yes -oStrictHostKeyChecking=yes"
         return [*words, *(["-o", f"sftp.args={strict}"] if self.access.url[:5] == "sftp:" else [])]
-
-    def failed(self, call: _Call, doing: str, said: str = "") -> DriverError:
-        """The error that its exit status and its words come to."""
-        call.err.seek(0)
-        text = _plain(call.err.read().decode(errors="replace") + said)
-        lines = [line for line in mask(text).splitlines() if line.strip()][-_KEPT_LINES:]
-        status = call.process.returncode
-        cause = next((x for x in lines if x.startswith("Fatal:")), lines[-1] if lines else "")
-        cause = cause.removeprefix("Fatal:").strip().rstrip(".") or f"restic ended ({status})"
-        place, kind, hint = self.access.shown, DriverError, "lab captures verify"
-        if status == _NO_REPOSITORY:
-            kind, cause = NoRepository, f"there is no repository at {place}"
-            hint = "mount what holds it (lab.yaml: capture:); where none ever was: lab capture"
-        elif status == _WRONG_PASSWORD:
-            kind, cause = WrongPassword, f"the password does not open the repository at {place}"
-            hint = "the secret that lab.yaml names under capture: must be the one it was made with"
-        elif status == _LOCKED:
-            kind, hint = _BusyError, "wait for the other run; lab captures list"
-        elif re.search(r"connection (refused|reset)|no such host|timed? ?out|unreachable", cause):
-            kind, hint = TransportError, "the same command again, once the store answers"
-        command = shlex.join(call.argv)
-        return kind(
-            f"Unable to {doing}: {cause}.", hint=hint, command=command, status=status, lines=lines
-        )
-
-
-class _BusyError(DriverError):
-    """Somebody else holds the repository, or died while holding it."""
-
-
-@dataclass
-class _Call:
-    """One running restic."""
-
-    process: subprocess.Popen[bytes]
-    argv: Sequence[str]
-    err: IO[bytes]
-    owner: Restic
-    out: IO[bytes] | Any = None
-
-    def end(self, doing: str, said: str = "") -> None:
-        """Wait for its end. Raises what its exit status means."""
-        self.process.wait()
-        if self.process.returncode != 0:
-            raise self.owner.failed(self, doing, said)
-
-    def wait(self, ends: float, doing: str, cancelled: threading.Event) -> None:
-        """Until it has ended, watching the clock and the wish to stop."""
-        while self.process.poll() is None:
-            check(cancelled, ends, doing)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_TICK)
-
-    def said(self) -> str:
-        """What it wrote, once it has ended."""
-        self.out.seek(0)
-        text: str = self.out.read().decode(errors="replace")
-        return text
-
-    def summary(self, doing: str, size: int, cancelled: threading.Event) -> Stored:
-        """What a backup came to. Raises DriverError."""
-        self.wait(time.monotonic() + _STALLED, doing, cancelled)
-        said = self.said()
-        self.end(doing, said)
-        told = json.loads(said.strip().splitlines()[-1])
-        return Stored(told["snapshot_id"], size, told.get("data_added_packed", 0))
-
-    def kill(self) -> None:
-        """End it at once where it still runs: what it was storing is not stored."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-
-class Writing:
-    """A stream on its way into the repository."""
-
-    def __init__(self, call: _Call, doing: str, cancelled: threading.Event) -> None:
-        self._call, self._doing, self._cancelled = call, doing, cancelled
-        self.size = 0
-        assert call.process.stdin is not None  # noqa: S101 (opened for this)
-        self._pipe = call.process.stdin.fileno()
-        widen(self._pipe)
-        self._ends = time.monotonic() + _STALLED
-        self._over = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        """Free a writer that waits in vain: writing itself is left to the kernel, in one piece."""
-        while not self._over.wait(_TICK) and self._call.process.poll() is None:
-            if self._cancelled.is_set() or time.monotonic() > self._ends:
-                self._call.process.kill()
-                return
-
-    def write(self, piece: bytes | memoryview) -> None:
-        """More of the stream. Raises DriverError where restic ended, Interrupted."""
-        view = memoryview(piece)
-        self.size += len(view)
-        self._ends = time.monotonic() + _STALLED
-        try:
-            while view:
-                view = view[os.write(self._pipe, view) :]
-        except BrokenPipeError:
-            check(self._cancelled, self._ends, self._doing)
-            self._call.process.wait()
-            raise self._call.owner.failed(self._call, self._doing) from None
-
-    def finish(self) -> Stored:
-        """The stream was whole: keep it."""
-        self._over.set()
-        process = self._call.process
-        assert process.stdin is not None  # noqa: S101
-        process.stdin.close()
-        return self._call.summary(self._doing, self.size, self._cancelled)
-
-    def leave(self) -> None:
-        """Nobody writes any more, finished or not."""
-        self._over.set()
-
-
-def check(cancelled: threading.Event, ends: float, doing: str) -> None:
-    """Raise where the user asked to stop, or nothing has moved for too long."""
-    if cancelled.is_set():
-        raise Interrupted("Interrupted.", hint="the same command again")
-    if time.monotonic() > ends:
-        raise DeadlineExceeded(f"Unable to {doing}: nothing has moved for {_STALLED:.0f} s.")
 
 
 @contextmanager
@@ -470,24 +330,6 @@ def version() -> tuple[int, ...] | None:
     return tuple(int(n or 0) for n in found.groups()) if found else None
 
 
-def _plain(text: str) -> str:
-    """Restic's words: with ``--json`` they come as documents, one a line."""
-    return "\n".join(said for line in text.splitlines() if (said := said_in(line)))
-
-
-def said_in(line: str) -> str:
-    """What one line of restic tells people; ``""``: nothing."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return line
-    if not isinstance(entry, dict):
-        return ""
-    inner = entry.get("error")
-    said = entry.get("message") or (inner.get("message") if isinstance(inner, dict) else "")
-    return next(iter(str(said or "").splitlines()), "")
-
-
 def _snapshot(entry: Mapping[str, Any]) -> Snapshot:
     summary = entry.get("summary") or {}
     return Snapshot(
@@ -503,3 +345,20 @@ def _snapshot(entry: Mapping[str, Any]) -> Snapshot:
 def _seconds(text: str) -> float:
     """Restic writes nanoseconds; Python reads microseconds."""
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
+
+
+__all__ = [
+    "INSTALL",
+    "OLDEST",
+    "Access",
+    "Label",
+    "NoRepository",
+    "Restic",
+    "Snapshot",
+    "Stored",
+    "Writing",
+    "WrongPassword",
+    "called",
+    "said_in",
+    "version",
+]

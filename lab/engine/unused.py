@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
 from lab import events
 from lab.engine.approval import UNUSED
 from lab.engine.protocol import Run
 from lab.engine.record import failure_of
-from lab.errors import LabError
-from lab.layer import Layer, Prunable, Shelving
+from lab.errors import DriverError, LabError
+from lab.layer import Driver, Layer, Prunable, Shelving, Target
 from lab.model.host import Host
 from lab.model.outcome import Failure, Outcome, PartReport
 from lab.model.plan import Change, Plan
@@ -139,8 +140,29 @@ def _prunables(
             wanted = asked or destroying or run.was_used(layer, name)
             driver: object = run.driver(layer, name) if wanted else None
             if isinstance(driver, Prunable):
+                if asked:
+                    see_places(layer, name, run.driver(layer, name), run.hosts)
                 found.append((layer, name, driver))
     return found
+
+
+def see_places(
+    layer: Layer, name: str, driver: Driver[Any, Any, Any], hosts: Iterable[Host]
+) -> None:
+    """Let a driver learn where the hosts' shared things are: engines, clusters. Read-only.
+
+    What cannot be reached is left out: what cannot be seen is neither told nor pruned.
+    """
+    seen: set[str | None] = set()
+    for host in hosts:
+        for part in host.parts.get(layer.name, ()):
+            target = Target(host, part.spec, layer.inputs.model_validate({}), part.name)
+            key = layer.shared(target)
+            if part.driver != name or key in seen:
+                continue
+            seen.add(key)
+            with suppress(DriverError):
+                driver.observe(target)
 
 
 def _keep(run: Sharing, layer: Layer, destroying: frozenset[str]) -> frozenset[str]:

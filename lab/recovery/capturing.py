@@ -11,19 +11,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lab import faults
 from lab.clients import restic
 from lab.clients.restic import Writing
 from lab.clients.shell import Endpoint, Shell
 from lab.errors import DriverError, PlanError, TransportError
+from lab.lazy import Lazy
 from lab.masking import mask
 from lab.model.dataset import DataSet
 from lab.model.units import show_size
-from lab.recovery import onhost, pushing
+from lab.recovery import onhost
 from lab.recovery.manifest import DUMP, FILES, Manifest, Stream, Taking, merkle_root
 from lab.recovery.repository import Capture, Repository, new_id
 from lab.recovery.tarstream import BrokenStream
+
+if TYPE_CHECKING:
+    from lab.recovery import pushing
+else:
+    pushing = Lazy("lab.recovery.pushing")  # serves HTTP: most captures need none of it
 
 Told = Callable[[str, int | None, int | None], None]
 """What it does, and bytes done of bytes there are, where that is known."""
@@ -143,12 +150,16 @@ class _Work:
         self.notes: list[str] = []
         self.distrust = ""
 
+    @property
+    def _pulled(self) -> bool:
+        """Whether it comes by the pull route, whatever the host has."""
+        return (self._one.route or self._repository.route) == "pull"
+
     @contextmanager
     def begun(self, manifest: Manifest) -> Iterator[None]:
         """Let restic open the repository, which takes its time, while the host is looked at."""
-        pulled = (self._one.route or self._repository.route) == "pull"
         with contextlib.ExitStack() as held:
-            if pulled and self._one.paths and not self._one.dump:
+            if self._pulled and self._one.paths and not self._one.dump:
                 label = self._repository.label(manifest, FILES)
                 self._early = held.enter_context(self._repository.restic.writing(label))
             yield
@@ -162,7 +173,9 @@ class _Work:
             manifest = self.dump(manifest)
             faults.point("capture.after_dump")
         if one.paths:
-            by_push = pushing.by_push(self._repository, one, look, self._subject.endpoint)
+            by_push = not self._pulled and pushing.by_push(
+                self._repository, one, look, self._subject.endpoint
+            )
             manifest = (self.pushed if by_push else self.files)(manifest, expected or look.size)
             faults.point("capture.after_files")
         return manifest

@@ -200,7 +200,9 @@ def _identity(cluster: Cluster) -> Iterator[Finding]:
     ids, needs = cluster.needs.provider.vmids, cluster.needs
     if cluster.namesakes:
         others = ", ".join(f"VM {vmid}" for vmid in cluster.namesakes)
-        why = f"{others} has the name of this host, and is not this lab's: it is left alone"
+        one = len(cluster.namesakes) == 1
+        told = "has the name of this host, and is" if one else "have the name of this host, and are"
+        why = f"{others} {told} not this lab's: left alone"
         hint = f"pvesh get /cluster/resources --type vm   {_ROOT}"
         yield Finding(Level.WARN, "proxmox names", why, hint)
     pairs = []

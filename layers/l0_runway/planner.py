@@ -119,13 +119,13 @@ def _note(finding: Finding) -> str:
 
 
 def _tools(observed: Observed) -> Iterator[Finding]:
-    packages = " ".join(dict.fromkeys(tool.package for tool in observed.missing))
+    packages = " ".join(dict.fromkeys(t.package for t in observed.missing if t.package))
     for tool in observed.missing:
         yield Finding(
             Level.FAIL,
             tool.name,
             f"not installed; it is needed to {tool.use}",
-            f"sudo apt-get install {packages}   (or ./bootstrap, which does it)",
+            tool.how or f"sudo apt-get install {packages}   (or ./bootstrap, which does it)",
         )
     for name, version in observed.tools.items():
         numbers = _numbers(version)

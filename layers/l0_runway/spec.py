@@ -71,6 +71,7 @@ class Spec(BaseModel):
         memory: Bytes of the machine; 0 = not known.
         disks: Bytes of all its disks together.
         ports: What it wants to listen on.
+        tofu: Its machine is made by OpenTofu, or Terraform.
         cluster: What it asks of a cluster of Proxmox VE instead.
     """
 
@@ -84,6 +85,7 @@ class Spec(BaseModel):
     memory: int = 0
     disks: int = 0
     ports: tuple[Port, ...] = ()
+    tofu: bool = False
     cluster: Needs | None = None
 
     @classmethod
@@ -94,7 +96,8 @@ class Spec(BaseModel):
         image = document.image if isinstance(document.image, dict) else {}
         base = image.get("base")
         if isinstance(provider, ProxmoxProvider):
-            return cls(emulator=False, builds=base if isinstance(base, str) else "")
+            builds = base if isinstance(base, str) and machine.get("kind") != proxmox.LXC else ""
+            return cls(emulator=False, builds=builds, tofu=bool(machine))
         wanted = provider.accelerator
         if provider.kind == "docker":
             host = provider.host
@@ -124,13 +127,17 @@ class Inputs(BaseModel):
 
 
 class Tool(BaseModel):
-    """A program or file that is needed, and the Debian package it comes in."""
+    """A program or file that is needed, and the Debian package it comes in.
+
+    ``how`` is the line that gets it, where it comes in none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    package: str
+    package: str = ""
     use: str
+    how: str = ""
 
 
 class Kvm(BaseModel):

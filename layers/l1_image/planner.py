@@ -210,6 +210,7 @@ _OF_EVERY_IMAGE = (
     "/etc/grow-root.d/*",
     "/etc/initramfs/post-update.d/zz-esp",
     "/etc/kernel/postinst.d/zz-esp",
+    "/etc/systemd/network/10-cloud-init-*.network",
     "/etc/systemd/network/80-dhcp.network",
     "/etc/systemd/system/*.service.d/startup.conf",
     "/etc/systemd/system/cloud-init-local.service",

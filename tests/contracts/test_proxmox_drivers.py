@@ -4,14 +4,16 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from lab.clients.proxmox import Access, Api
 from lab.errors import LabError
 from lab.layer import Target, Workspace
 from lab.model.baseline import Baseline
 from lab.model.host import Host
-from lab.model.secret import SecretName
+from lab.model.secret import Secret, SecretName
 from layers import l0_runway, l1_image
 from layers.l1_image.drivers.proxmox_template import making
 from tests.standins.proxmox import ProxmoxStandIn
@@ -77,7 +79,7 @@ def workspace(tmp_path, monkeypatch):
     made.close()
 
 
-def subjects(pve, workspace, make_subject):
+def subjects(pve, workspace, make_subject, **provider):
     document = {
         "provider": {
             "kind": "proxmox",
@@ -86,6 +88,7 @@ def subjects(pve, workspace, make_subject):
             "token": SecretName("pve"),
             "node": "pve1",
             "storage": "local-zfs",
+            **provider,
         },
         "image": {"base": "debian-13"},
         "machine": {"memory": "1GiB", "disks": {"root": {"size": "8GiB"}}},
@@ -107,6 +110,23 @@ def test_the_contract_holds_with_the_guides_privileges(pve, workspace, hold, mak
     outputs = [hold(subject) for subject in subjects(pve, workspace, make_subject)]
     assert outputs[-1].template == "9000"
     assert {c.status for c in pve.faults.calls} == {200}
+
+
+def test_a_pool_of_its_own_is_enough(pve, workspace, hold, make_subject):
+    access = pve.world.access
+    root = access.add_token("root@pam", "lab", separated=False)
+    with_root = Api(Access(pve.url, pve.fingerprint, "", Secret("x", Vault(root))), Event())
+    with_root.post("pools", doing="make a pool", poolid="lab")
+    pve.add_vm(9000, "theirs")
+    access.revoke("/vms", "user", "strata@pve", "StrataMachines")
+    access.roles["StrataMachines"] |= {"Pool.Audit"}
+    access.grant("/pool/lab", "strata@pve", "StrataMachines")
+    machines = subjects(pve, workspace, make_subject, pool="lab")
+    outputs = [hold(subject) for subject in machines]
+    assert outputs[-1].template == "9001", "9000 is taken by one that it may not see"
+    (ours,) = [vm for vm in with_root.vms() if vm.is_template]
+    assert ours.pool == "lab"
+    with_root.close()
 
 
 def test_a_template_takes_each_of_its_privileges_and_no_other(pve, workspace, hold, make_subject):

@@ -79,6 +79,8 @@ def _says(one: HostImage) -> str:
 
 
 def _differences(one: HostImage, look: Look) -> Iterator[str]:
+    if one.behind and one.captured:
+        yield f"{one.wanted} was made of the capture {one.captured}"
     for field in one.fields:
         yield f"{field.field}: {_value(field.before)} {look.signs.arrow} {_value(field.after)}"
     if one.packages:

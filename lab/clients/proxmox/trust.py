@@ -91,5 +91,5 @@ def unreachable(access: Access, doing: str, error: Exception) -> TransportError:
     port = "" if ":" in access.url.removeprefix("https://") else " (the usual port is :8006)"
     return TransportError(
         f"Unable to {doing} at {access.url}: {cause}.",
-        hint=f"curl --insecure {access.url}   (url: of the provider in lab.yaml{port})",
+        hint=f"nc -vz {access.host} {access.port}   (url: of the provider in lab.yaml{port})",
     )

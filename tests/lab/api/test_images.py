@@ -82,6 +82,16 @@ def test_the_definition_tells_what_differs_before_anything_is_built(lab):
     assert [(f.field, f.before, f.after) for f in one.fields] == [("packages", [], ["jq"])]
 
 
+def test_a_captured_template_has_no_definition_to_compare(lab, root):
+    put(lab, OLD, ["web1"], {"jq": "1.7"})
+    put(lab, "web-0123456789ab", packages={"jq": "1.8"}, captured="web1@1a2b3c4d")
+    lab.images.promote(["web"], "web-0123456789ab")
+    with Lab.load(root) as after:
+        (one,) = after.images.standing(after.select("host=web1"))
+    assert (one.behind, one.captured, one.fields) == (True, "web1@1a2b3c4d", ())
+    assert [(p.name, p.before, p.after) for p in one.packages] == [("jq", "1.7", "1.8")]
+
+
 def test_promoting_writes_one_file_that_the_next_plan_reads(lab, root):
     put(lab, OLD, ["web1"])
     (done,) = lab.images.promote(["web"], OLD)
@@ -190,3 +200,16 @@ def test_a_converge_leaves_what_was_captured(lab):
     put(lab, "web-0123456789ab", captured="web1@1a2b3c4d")
     plan = lab.plan("persona=web", layer="l1")
     assert not [c for p in plan.parts for c in p.plan.changes if c.action == "delete"]
+
+
+def test_where_templates_do_not_know_their_users_the_machines_are_asked(root):
+    (root / "lab.yaml").write_text(FILES["lab.yaml"].replace("kind: qemu", "kind: memory"))
+    with Lab.load(root) as lab:
+        assert lab.converge("persona=web", layer="l2").exit_code == 0
+        first = lab.images.standing(lab.select("host=web1"))[0]
+        assert (first.lies_on, first.behind) == (first.wanted, False)
+    web = root / "personas/web.yaml"
+    web.write_text(web.read_text().replace("[jq]", "[jq, vim]"))
+    with Lab.load(root) as lab:
+        after = lab.images.standing(lab.select("host=web1"))[0]
+        assert (after.lies_on, after.behind) == (first.wanted, True)

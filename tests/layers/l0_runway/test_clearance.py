@@ -66,6 +66,7 @@ def test_a_host_of_proxmox_is_looked_at_here_and_there():
     )
     local, cluster = LAYER.parts(document)
     assert (local.driver, local.spec.emulator, local.spec.builds) == ("local", False, "debian-13")
+    assert local.spec.tofu
     assert (cluster.driver, cluster.name) == ("proxmox", "cluster")
     assert cluster.spec.cluster == needs_of({})
 

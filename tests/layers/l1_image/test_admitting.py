@@ -11,6 +11,7 @@ from lab.errors import DriverError
 from lab.layer import silent
 from lab.model.template import Candidate
 from layers.l1_image import planner
+from layers.l1_image.drivers.debian import driver as driver_module
 from layers.l1_image.drivers.debian.driver import DebianDriver
 from layers.l1_image.drivers.debian.ext4 import root_of
 
@@ -211,5 +212,13 @@ def test_a_root_of_another_kind_is_refused(driver, candidate):
 def test_what_is_no_debian_is_refused(driver, candidate, tree):
     (tree / "var/lib/dpkg/status").unlink()
     with pytest.raises(DriverError, match="it has no /var/lib/dpkg/status"):
+        driver.admit(candidate(), silent)
+    assert driver.templates() == ()
+
+
+def test_no_room_is_said_before_anything_is_done(driver, candidate, monkeypatch):
+    free = type("Usage", (), {"free": 1 << 20})
+    monkeypatch.setattr(driver_module.shutil, "disk_usage", lambda path: free)
+    with pytest.raises(DriverError, match="of free space are needed"):
         driver.admit(candidate(), silent)
     assert driver.templates() == ()

@@ -216,7 +216,7 @@ def test_a_task_that_goes_wrong_is_told_and_made_good(bench, kind, what):
 
 @pytest.mark.parametrize(
     "where",
-    ["after_send", "after_image", "before_create", "after_create", "after_convert"],
+    ["after_send", "before_create", "after_create", "after_convert"],
 )
 def test_a_run_that_was_killed_is_gone_on_with(bench, where, monkeypatch):
     class Killed(BaseException):
@@ -250,6 +250,21 @@ def test_a_foreign_machine_of_that_name_or_vmid_is_left_alone(bench):
     for vmid, config in before.items():
         assert bench.pve.guest(vmid).config == config
     assert bench.again().unused(frozenset()) == ()
+
+
+def test_a_clone_that_somebody_made_is_theirs_whatever_its_description_says(bench):
+    target = bench.target()
+    vmid, ours = int(bench.converge(target).path), dict(bench.pve.guest(9000).config)
+    bench.pve.add_vm(104, "mine", tags=ours["tags"], description=ours["description"])
+    theirs = dict(bench.pve.guest(104).config)
+    driver = bench.again()
+    assert driver.observe(target).path == str(vmid)
+    for change in driver.unused(frozenset()):
+        driver.prune(change)
+    assert set(bench.pve.world.guests) == {104}
+    assert not bench.again().observe(target).damaged
+    assert bench.converge(target).path == str(vmid)
+    assert bench.pve.guest(104).config == theirs
 
 
 def test_an_id_that_somebody_took_meanwhile_is_passed_over(bench):
@@ -295,6 +310,8 @@ def test_unused_ones_go_and_those_with_clones_stay(bench):
     driver.prune(change)
     assert set(bench.templates) == {9001}
     assert [t.name for t in driver.templates()] == [new.spec.name]
+    (told,) = bench.again().templates()
+    assert (told.name, told.baseline.complete, told.damaged) == (new.spec.name, True, "")
 
 
 def making_apis():

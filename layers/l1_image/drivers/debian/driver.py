@@ -22,6 +22,7 @@ _GIB = 1 << 30
 _ROOM = 3 * _GIB  # tree, raw disk and qcow2 of a usual image stand side by side for a moment
 _KIND = "template "
 _ADMITTING = 3600.0
+_COPIES = 4  # of a captured disk that stand side by side for a moment
 
 
 class DebianDriver:
@@ -63,7 +64,7 @@ class DebianDriver:
                 return  # another run built it while this one waited
             if self._images.borrow(spec.name, folder):
                 return
-            self._check_room(spec)
+            self._check_room(spec.name, _ROOM)
             with self._images.logged(spec.name) as log:
                 if spec.image.base.suite:
                     found = self._build(target, folder, log)
@@ -124,6 +125,7 @@ class DebianDriver:
                     hint=f"lab destroy host={kept.users[0]}   (durable disks are kept)",
                 )
             named = admitting.named(candidate)
+            self._check_room(candidate.name, _COPIES * candidate.disk.stat().st_size)
             try:
                 found = admitting.make(candidate, folder, self._workspace, report)
                 self._workspace.check()
@@ -145,11 +147,11 @@ class DebianDriver:
         disk.make(spec, folder, workspace, target.report)
         return found
 
-    def _check_room(self, spec: Spec) -> None:
+    def _check_room(self, name: str, needed: int) -> None:
         free = shutil.disk_usage(self._images.folder).free
-        if free < _ROOM:
+        if free < needed:
             raise DriverError(
-                f"Unable to build the template {spec.name}: {show_size(_ROOM)} of free space are "
+                f"Unable to make the template {name}: {show_size(needed)} of free space are "
                 f"needed in {self._images.folder}, there are {show_size(free)}.",
                 hint=f"df -h {self._images.folder}   (free some, or set XDG_STATE_HOME elsewhere)",
             )

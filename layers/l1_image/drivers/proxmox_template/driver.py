@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lab.clients.proxmox import apis
 from lab.errors import DriverError
@@ -88,18 +89,19 @@ class ProxmoxTemplateDriver:
                 self._records.without_image(record)
 
     def templates(self) -> tuple[Template, ...]:
-        """Every one that this machine made or saw made."""
-        return tuple(
-            Template(
-                name=record.name,
-                size=record.size,
-                made=record.made,
-                definition=record.definition.model_dump(mode="json"),
-                baseline=record.baseline,
-            )
-            for record in self._records.all()
-            if record.made
+        """Every one in the places that this run looked at, and those on record in others."""
+        places = {shelf.provider.place for shelf in self._shelves()}
+        there = (
+            _told(found, self._records.get(shelf.provider, found.mark.template))
+            for shelf in self._shelves()
+            for found in shelf.all()
         )
+        elsewhere = (
+            _recorded(record)
+            for record in self._records.all()
+            if record.made and record.place not in places
+        )
+        return (*there, *elsewhere)
 
     def spare(self, keep: frozenset[str]) -> tuple[Change, ...]:  # noqa: ARG002 (the protocol's)
         """None: what nothing uses is pruned anyway."""
@@ -163,6 +165,21 @@ def _provider(target: Target[Spec, Inputs]) -> Proxmox:
     provider = target.spec.proxmox
     assert provider is not None  # noqa: S101 (its parts have it)
     return provider
+
+
+def _told(found: Found, record: Record | None) -> Template:
+    known = Template(found.mark.template) if record is None else _recorded(record)
+    return known if found.ready else replace(known, damaged="it was left half made")
+
+
+def _recorded(record: Record) -> Template:
+    return Template(
+        name=record.name,
+        size=record.size,
+        made=record.made,
+        definition=record.definition.model_dump(mode="json"),
+        baseline=record.baseline,
+    )
 
 
 def _key(shelf: Shelf, found: Found) -> str:

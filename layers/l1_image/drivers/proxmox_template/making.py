@@ -87,11 +87,9 @@ class Making:
 
     def _made(self) -> int:
         volume = self._image()
-        point("l1.proxmox.after_image")
         vmid = self._create(volume)
         point("l1.proxmox.after_create")
         self._convert(vmid)
-        point("l1.proxmox.after_convert")
         self.shelf.set_ready(vmid, self.name)
         return vmid
 
@@ -99,6 +97,7 @@ class Making:
         doing = f"make VM {vmid} a template"
         path = f"nodes/{self.shelf.node}/qemu/{vmid}/template"
         self._wait(self.shelf.api.post(path, doing=doing), doing, _CONVERT)
+        point("l1.proxmox.after_convert")
 
     # The image, on the node's storage.
 
@@ -213,7 +212,7 @@ class Making:
 
     def _settings(self, vmid: int, volume: str) -> dict[str, Any]:
         provider = self.shelf.provider
-        unfinished = Mark(self.shelf.lab, self.name, provider.storage)
+        unfinished = Mark(self.shelf.lab, self.name, provider.storage, vmid)
         return {
             "vmid": vmid,
             "name": self.name,

@@ -17,12 +17,14 @@ class Mark:
         lab: The lab's name.
         template: The template's.
         storage: Where its disk lies.
+        vmid: The VM that is meant: a clone that somebody made of it has the same description.
         ready: It is finished: what says less is half made, whatever it looks like.
     """
 
     lab: str
     template: str
     storage: str
+    vmid: int
     ready: bool = False
 
     @property
@@ -39,8 +41,7 @@ def read(description: object) -> Mark | None:
     found = _LINE.search(str(description or ""))
     try:
         told = json.loads(found[1]) if found else {}
-        return Mark(
-            str(told["lab"]), str(told["template"]), str(told["storage"]), told["ready"] is True
-        )
+        lab, template, storage = (str(told[key]) for key in ("lab", "template", "storage"))
+        return Mark(lab, template, storage, int(told["vmid"]), told["ready"] is True)
     except (ValueError, KeyError, TypeError):
         return None

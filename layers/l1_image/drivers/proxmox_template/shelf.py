@@ -140,7 +140,7 @@ class Shelf:
 
     def set_ready(self, vmid: int, name: str) -> None:
         """The last step: from now on it counts."""
-        ready = Mark(self.lab, name, self.provider.storage, ready=True)
+        ready = Mark(self.lab, name, self.provider.storage, vmid, ready=True)
         path = f"nodes/{self.node}/qemu/{vmid}/config"
         self.api.put(path, doing=f"mark VM {vmid} as ready", description=ready.text)
 
@@ -155,7 +155,8 @@ class Shelf:
                 return None
             raise
         told = mark.read(config.get("description"))
-        if told is None or (told.lab, told.storage) != (self.lab, self.provider.storage):
+        ours = (self.lab, self.provider.storage, vmid)
+        if told is None or (told.lab, told.storage, told.vmid) != ours:
             return None
         disk = str(config.get(_DISK, "")).split(",", maxsplit=1)[0]
         is_template = str(config.get("template", 0)) == "1"

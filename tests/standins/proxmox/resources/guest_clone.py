@@ -6,10 +6,12 @@ import re
 from typing import Any
 
 from tests.standins.proxmox import config_rules, drives, images, qemu_img, sizes
-from tests.standins.proxmox.calls import ApiError, Call, answers, refused
+from tests.standins.proxmox.calls import ApiError, Call, answers
 from tests.standins.proxmox.storages import Storage, Volume
 from tests.standins.proxmox.tasks import Task, saying
 from tests.standins.proxmox.world import Guest
+
+_NOT_COPIED = re.compile(r"unused\d+|parent|template|lock|name")
 
 
 @answers("POST", "/nodes/{node}/qemu/{vmid}/clone")
@@ -65,45 +67,33 @@ def template(call: Call) -> Any:
 
 
 def _check(call: Call, source: Guest, target_node: str, *, full: bool) -> None:
-    source.check_flock()
-    source.check_lock()
-    world = call.world
+    world, pool, storage = call.world, call.get("pool"), call.get("storage")
     if target_node not in world.nodes:
-        raise ApiError(f"unable to clone to unknown node '{target_node}'")
-    pool = call.get("pool")
+        raise ApiError(f"no such cluster node '{target_node}'")
     if pool and pool not in world.pools:
         raise ApiError(f"pool '{pool}' does not exist")
-    storage = call.get("storage")
-    if not full and (storage or call.get("format")):
-        key = "storage" if storage else "format"
-        raise refused(
-            **{
-                key: "parameter 'storage' not allowed for linked clones"
-                if storage
-                else "parameter 'format' not allowed for linked clones"
-            }
-        )
     if storage:
         world.storage(storage, source.node)
-        call.need(f"/storage/{storage}", "Datastore.AllocateSpace")
+        if target_node != source.node and not world.storage(storage, target_node).shared:
+            raise ApiError(f"can't clone to non-shared storage '{storage}'")
+    source.check_flock()
+    source.check_lock()
+    for key in ("storage", "format"):
+        if call.get(key) and not full:
+            raise ApiError(f"parameter '{key}' not allowed for linked clones")
+    for key in [one for one in source.config if drives.KEY.fullmatch(one)]:
+        _check_drive(call, source, drives.parse(key, source.config[key]), target_node, full=full)
     for key, value in source.config.items():
         if re.fullmatch(r"net\d+", key):
             config_rules.check_bridge(call, value)
-        if not drives.KEY.fullmatch(key):
-            continue
-        drive = drives.parse(key, value)
-        if drive.is_cdrom and not drive.is_cloudinit:
-            continue
-        held = world.volumes.find(drive.file, source.node)
-        if held is None:
-            raise ApiError(f"volume '{drive.file}' does not exist")
-        _check_drive(call, source, drive, target_node, full=full)
 
 
 def _check_drive(
     call: Call, source: Guest, drive: drives.Drive, target_node: str, *, full: bool
 ) -> None:
     world = call.world
+    if drive.is_cdrom and not drive.is_cloudinit:
+        return
     name = (call.get("storage") if full else None) or drive.file.partition(":")[0]
     storage = world.storage(name, source.node)
     call.need(f"/storage/{name}", "Datastore.AllocateSpace")
@@ -119,19 +109,9 @@ def _check_drive(
 def _copied(call: Call, task: Task, source: Guest, target: Guest, *, full: bool) -> dict[str, str]:
     world = call.world
     config: dict[str, str] = {}
-    skipped = (
-        "unused",
-        "snapshot",
-        "parent",
-        "template",
-        "lock",
-        "name",
-        "description",
-        "cloudinit",
-    )
     for key in sorted(source.config):
         value = source.config[key]
-        if re.fullmatch(rf"(?:{'|'.join(skipped)})\d*", key) and key != "description":
+        if _NOT_COPIED.fullmatch(key):
             continue
         if drives.KEY.fullmatch(key):
             config[key] = _copied_drive(call, task, source, target, key, full=full)
