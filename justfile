@@ -47,6 +47,10 @@ ssh *args:
 doctor *args:
     @lab doctor "$@"
 
+# Is the runway clear for these hosts?  just runway provider=pve
+runway *args:
+    @lab doctor "$@"
+
 # Capture what must not be lost:  just capture   just capture host=media1 data=photos
 capture *args:
     @lab capture "$@"
@@ -54,6 +58,10 @@ capture *args:
 # What was captured, when, and whether it was read back:  just captures list   just captures verify
 captures *args:
     @lab captures "$@"
+
+# Templates: which there are, who is behind, promote:  just image status   just image promote persona=web
+image *args:
+    @lab image "$@"
 
 # Put captured data back:  just restore host=media1 data=photos
 restore *args:
@@ -97,6 +105,10 @@ test-slow *args:
     other=0; wait $beside || other=$?; [ $other != 5 ] || other=0; \
     cat "$said"; exit $((status > other ? status : other))
 
+# The tests of Proxmox VE on a real node:  just test-pve url=https://pve.lan:8006 token=root@pam!t=… fingerprint=… node=pve1 storage=local-zfs network=192.0.2.0/24
+test-pve *args:
+    @python -m tests.pve "$@"
+
 # The example role under Molecule, on a sandbox host: converge, idempotence, verify
 molecule *args:
     @pytest tests/roles/test_molecule.py "$@"
@@ -105,15 +117,13 @@ molecule *args:
 test-fast *args:
     @pytest -m "not vm and not build and not engine and not slow" -n auto -q "$@"
 
-# Build the real sops and age, which some tests compare with, into the cache (needs Go)
+# Build the real sops, age, tofu and Proxmox provider that some tests need, into the cache (needs Go)
 peers:
-    @PATH="$PATH:/usr/local/go/bin"; \
-    if ! command -v go >/dev/null; then \
-        echo 'Go is not on this machine: tests against the real sops will be skipped.' >&2; exit 0; fi; \
-    export GOBIN="${XDG_CACHE_HOME:-$HOME/.cache}/strata/peers"; \
-    go install github.com/getsops/sops/v3/cmd/sops@v3.13.3; \
-    go install filippo.io/age/cmd/...@v1.3.2; \
-    echo "sops and age are in $GOBIN"
+    @PATH="$PATH:/usr/local/go/bin" tools/build-peers
+
+# How far the Proxmox stand-in agrees with the real API's recorded word, and every miss
+pve-agreement:
+    @python -m tests.standins.proxmox.agreement
 
 # What must hold before a commit: lint, types, import contracts, fast tests
 check: lint test-fast
@@ -137,6 +147,10 @@ bench *args:
 # Capturing 1 GiB in 10,000 files, beside plain restic
 bench-recovery *args:
     @python benchmarks/recovery.py "$@"
+
+# Many machines on Proxmox VE planned in one go: calls to the API, and time (about two minutes)
+bench-proxmox *args:
+    @python benchmarks/proxmox.py "$@"
 
 # L3 beside pyinfra, mitogen, Ansible and bare ssh on a fleet of sandbox hosts (about 15 minutes)
 bench-fleet *args:

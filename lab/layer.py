@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from lab.model.dataset import DataSet
 from lab.model.host import Host, Part
 from lab.model.outcome import Finding
 from lab.model.plan import Change, Plan
+from lab.model.template import BootDisk, Candidate, Template
 from lab.model.undeclared import Known, Undeclared
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
@@ -174,6 +176,46 @@ class Quiescing(Protocol):
         """Stop using it; what is there stays, and the next plan wants it running again.
 
         MUST be safe to repeat, and no mistake where nothing runs.
+        """
+        ...
+
+
+@runtime_checkable
+class Shelving(Protocol):
+    """A driver that can tell which templates it keeps (optional)."""
+
+    def templates(self) -> tuple[Template, ...]:
+        """Every one of this lab. MUST be read-only."""
+        ...
+
+    def spare(self, keep: frozenset[str]) -> tuple[Change, ...]:
+        """DELETE changes for what nothing uses, and :meth:`Prunable.unused` leaves alone."""
+        ...
+
+
+@runtime_checkable
+class Admitting(Protocol):
+    """A driver that can make a template of a machine's boot disk (optional)."""
+
+    def admit(self, candidate: Candidate, report: Report) -> None:
+        """Take away what makes a machine itself, and keep the rest as a template.
+
+        MUST be safe to repeat; a template of that name that is there is left alone.
+        """
+        ...
+
+
+@runtime_checkable
+class Imaging(Protocol):
+    """A driver whose machines have a boot disk that can be copied (optional)."""
+
+    def boot_disk(
+        self, target: Target[Any, Any], *, live: bool
+    ) -> AbstractContextManager[BootDisk]:
+        """A copy, gone afterwards. ``live``: the machine runs on, and its disk is as after a crash.
+
+        Otherwise it is shut down in order and MUST run again afterwards, whatever happens; where
+        that was cut off, the next call ends it. One that does not run is not started.
         """
         ...
 
@@ -374,11 +416,13 @@ class Layer:
 
 __all__ = [
     "Above",
+    "Admitting",
     "Batching",
     "Claim",
     "Described",
     "Describing",
     "Driver",
+    "Imaging",
     "Layer",
     "Prediction",
     "Problem",
@@ -386,6 +430,7 @@ __all__ = [
     "Quiescing",
     "Remembering",
     "Report",
+    "Shelving",
     "Surveying",
     "Target",
     "Workspace",

@@ -55,8 +55,12 @@ def _key(topic: str, documents: dict[str, dict[str, Any]]) -> str | None:
     for name, document in documents.items():
         definitions = document["$defs"]
         node: dict[str, Any] | None = document
+        if name == "promoted":  # its keys are personas, and below them a persona's sections
+            continue
         if name == "hosts":
             node = document["properties"]["hosts"]["additionalProperties"]
+        elif "properties" not in document:  # names of the user's own choice, each with what it is
+            node = document["additionalProperties"]
         for step in topic.split("."):
             node = _child(node, step, definitions)
         if node is not None:

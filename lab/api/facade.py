@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lab.api import schema as schemas
     from lab.api import secrets as lab_secrets
     from lab.api import why as reasons
+    from lab.api.images import Images
     from lab.api.recovering import Recovery
     from lab.recovery.captures import CaptureReport, Captures
     from lab.recovery.drilling import Twin
@@ -371,6 +372,16 @@ class Lab:
             twin=self._twin,
         )
 
+    @cached_property
+    def images(self) -> Images:
+        """Its templates: which there are, who is behind, promote, prune."""
+        from lab.api.images import Images  # noqa: PLC0415 (most calls need none of it)
+
+        def check() -> None:
+            Lab.load(self.root, self.layers, secrets_may_lack=True).close()
+
+        return Images(self.inventory, self._engine, running=self._running, check=check)
+
     @contextmanager
     def _twin(self, root: Path, host: str) -> Iterator[Twin]:
         """A throwaway lab of those files, for a drill."""
@@ -397,6 +408,24 @@ class Lab:
             return self.captures.take(
                 hosts, names, accept_small=accept_small, listen=on_event, jobs=jobs
             )
+
+    def capture_disks(
+        self,
+        *selectors: str,
+        live: bool = False,
+        on_event: events.Listener = events.ignore,
+    ) -> CaptureReport:
+        """Capture the boot disks of these hosts, one after the other.
+
+        Each machine is shut down in order, and started again at once; with ``live`` it runs on, and
+        the copy is as after a power cut.
+        """
+        from lab.recovery.disks import Disks  # noqa: PLC0415 (most calls need none of it)
+
+        disks = Disks(self.captures, self._engine, self.workspace, self._journal)
+        hosts = self.select(*selectors)
+        with self._running():
+            return disks.take(hosts, live=live, listen=on_event)
 
     def undeclared(self) -> tuple[str, ...]:
         """Hosts of which something exists and that no file declares any more."""

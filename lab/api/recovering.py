@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from lab import events
 from lab.engine import Approval, Engine
@@ -15,6 +16,9 @@ from lab.recovery.captures import Captures
 from lab.recovery.drilling import DrillReport, Drills, Load
 from lab.recovery.rebuilding import Ask, RebuildReport, Rebuilds, Step
 from lab.recovery.restores import Asked, Intended, RestoreReport, Restores
+
+if TYPE_CHECKING:
+    from lab.recovery.templates import Made
 
 Select = Callable[..., tuple[Host, ...]]
 Running = Callable[..., AbstractContextManager[events.Listener]]
@@ -96,6 +100,25 @@ class Recovery:
         drills = Drills(self._captures, self._engine, self._workspace, self._twin, sandbox)
         with self._running(on_event) as listen:
             return drills.carry_out(self._select(*selectors), listen=listen)
+
+    def template_of(
+        self,
+        host: str,
+        persona: str,
+        at: str | None = None,
+        *,
+        on_event: events.Listener = events.ignore,
+    ) -> Made:
+        """A template for ``persona`` out of the captured boot disk of ``host``, without identity.
+
+        It is not promoted by that: :meth:`lab.api.images.Images.promote` does.
+        """
+        from lab.recovery.templates import Templates  # noqa: PLC0415 (most calls need none of it)
+
+        templates = Templates(self._captures, self._engine, self._workspace, self._journal)
+        with self._running(on_event) as listen:
+            (chosen,) = self._select(f"host={host}")
+            return templates.make(chosen, persona, at or "", listen=listen)
 
     def begin_anew(
         self,

@@ -14,14 +14,14 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
-    """``persona``, ``hosts``, ``lab``, ``accepted``: what an editor needs to complete and check."""
+    """What an editor needs to complete and check each of a lab's files."""
     definitions: dict[str, Any] = {}
     sections: dict[str, Any] = {}
     provider: dict[str, Any] = {"type": "object"}
     for layer in layers:
         schema = _schema(layer.document, definitions, layer.short)
         for name, field in schema.get("properties", {}).items():
-            if name == "provider" and name in layer.sections:
+            if name == "provider" and _refuses_more(field, definitions):
                 provider = field
             elif name in layer.sections:
                 sections[name] = field
@@ -50,6 +50,15 @@ def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
             "additionalProperties": False,
         },
         "lab": {**lab, "title": "lab.yaml"},
+        "promoted": {
+            "title": "What `lab image promote` wrote: persona to what is laid over it",
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": sections,
+                "additionalProperties": False,
+            },
+        },
         "accepted": {
             **_schema(AcceptedFile, definitions, "lab"),
             "title": "What may be on the machines undeclared, and why",
@@ -58,6 +67,13 @@ def schemas(layers: tuple[Layer, ...]) -> dict[str, dict[str, Any]]:
     return {
         name: {"$schema": DIALECT, **body, "$defs": definitions} for name, body in files.items()
     }
+
+
+def _refuses_more(field: dict[str, Any], definitions: dict[str, Any]) -> bool:
+    """Whether it is the whole of a provider: the other layers only look at what matters to them."""
+    variants = field.get("oneOf", field.get("anyOf", [field]))
+    names = [str(v.get("$ref", "")).removeprefix("#/$defs/") for v in variants]
+    return all(definitions.get(n, {}).get("additionalProperties") is False for n in names)
 
 
 def _schema(model: type[BaseModel], definitions: dict[str, Any], owner: str) -> dict[str, Any]:

@@ -51,11 +51,21 @@ words_ = click.argument("words", nargs=-1, type=DataWord(), metavar="[SELECTOR|d
 @click.option("--accept-small", is_flag=True,
               help="An empty or suddenly small source is right: do not flag it.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="At most N hosts at a time.")
+@click.option("--disk", is_flag=True,
+              help="The boot disk as an image; the machine stands still for it.")  # fmt: skip
+@click.option("--live", is_flag=True,
+              help="With --disk: let it run; the copy is as after a power cut.")  # fmt: skip
 @as_json
 @common
 @click.pass_obj
 def capture(
-    settings: Settings, words: tuple[str, ...], *, accept_small: bool, jobs: int | None
+    settings: Settings,
+    words: tuple[str, ...],
+    *,
+    accept_small: bool,
+    jobs: int | None,
+    disk: bool,
+    live: bool,
 ) -> int:
     """Capture what must not be lost.
 
@@ -64,11 +74,25 @@ def capture(
     with the host: nothing but tar is needed there. A capture that is empty or suddenly tiny is
     flagged: exit code 1.
 
+    With --disk it is the boot disk, as one image: host by host each machine is shut down in order,
+    its disk copied, and the machine started again, whatever happens. lab image promote makes a
+    template of it.
+
     Examples:
       lab capture
       lab capture host=media1 data=photos
       lab capture persona=db --json
+      lab capture host=web1 --disk
     """
+    if disk:
+        hosts = tuple(w for w in words if not w.startswith("data="))
+        if hosts != words or accept_small or jobs is not None:
+            raise click.UsageError("--disk goes with hosts, one at a time, and with --live only.")
+        if not hosts:
+            raise click.UsageError("say whose boot disk: host=NAME, persona=NAME …")
+        return capturing.capture_disks(settings, hosts, live=live)
+    if live:
+        raise click.UsageError("--live goes with --disk.")
     return capturing.capture(settings, words, accept_small=accept_small, jobs=jobs)
 
 

@@ -41,6 +41,18 @@ def capture(
         return _told(session, report, "lab.capture/1")
 
 
+def capture_disks(settings: Settings, selectors: tuple[str, ...], *, live: bool) -> int:
+    """``lab capture --disk``."""
+    with opened(settings) as session:
+        lab = session.lab
+        report = session.watch(
+            lambda listen: lab.capture_disks(
+                *selectors, live=live, on_event=events.ignore if settings.json else listen
+            )
+        )
+        return _told(session, report, "lab.capture/1")
+
+
 def list_(settings: Settings, words: tuple[str, ...]) -> int:
     """``lab captures list``."""
     selectors, names = split(words)

@@ -46,6 +46,7 @@ TABLE = {
     "restore": ("lab.cli.recovery:restore", "Put captured data back."),
     "rebuild": ("lab.cli.recovery:rebuild", "Replace machines without losing a byte."),
     "drill": ("lab.cli.recovery:drill", "Prove that hosts come back from their captures."),
+    "image": ("lab.cli.images:image", "Templates: which there are, who is behind, promote, prune."),
     "schedule": (
         "lab.cli.captures:schedule",
         "Capture, verify and drill by systemd timers, as the personas say.",

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from lab.config import accepted
+from lab.config import accepted, promoted
 from lab.config.datasets import declared as declared_data
 from lab.config.files import LabReader
 from lab.config.merge import merge, without
@@ -126,6 +126,7 @@ class _Loading:
         self._read_personas()
         for name in self.personas:
             self._resolve(name, ())
+        self._lay_over_what_is_promoted()
         hosts: dict[str, Host] = {}
         documents: dict[str, Node] = {}
         declared = self._host_nodes()
@@ -236,6 +237,18 @@ class _Loading:
             base = without(base, frozenset({"protect"}))
         self._resolved[name] = (own if base is None else merge(base, own)) if good else None
         return self._resolved[name]
+
+    def _lay_over_what_is_promoted(self) -> None:
+        path = self.root / promoted.NAME
+        tree = self._read(path) if path.exists() else None
+        if tree is None:
+            return
+        found = list(promoted.problems(tree, self._resolved, self.sections))
+        for where, what in found:
+            self._tell(where, what)
+        for name, persona in self._resolved.items():
+            if persona is not None and not found:
+                self._resolved[name] = promoted.laid_over(persona, tree, name)
 
     def _host_nodes(self) -> list[tuple[str, Node, Place]]:
         found: dict[str, tuple[Node, Place]] = {}

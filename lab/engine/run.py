@@ -191,6 +191,24 @@ class Engine:
                 run.parts += prune_unused(run, destroying=going)
         return run.report()
 
+    def prune(
+        self,
+        approval: Approval,
+        listen: events.Listener = events.ignore,
+        *,
+        only_plan: bool = False,
+    ) -> RunReport:
+        """Delete what hosts share and none needs: also what other runs leave alone.
+
+        Takes no lock of a host: what gets a user meanwhile is kept.
+        """
+        hosts, options = tuple(self.inventory.hosts.values()), Options(len(self.layers) - 1)
+        run = _Run(self, "prune", hosts, options, approval, listen, recording=not only_plan)
+        with run.told():
+            chosen = plan_unused if only_plan else prune_unused
+            run.parts += chosen(run, asked=True)
+        return run.report()
+
     @contextmanager
     def _locked(
         self, hosts: Iterable[Host], verb: str, waiting: Waiting | None = None

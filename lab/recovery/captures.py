@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from lab import events, faults
 from lab.clients.shell import shells
 from lab.config import Inventory
-from lab.config.datasets import data_sets
+from lab.config.datasets import DISK, data_sets
 from lab.engine import Engine
 from lab.engine.schedule import each
 from lab.errors import ConfigError, Problem
@@ -109,6 +109,11 @@ class Captures:
             self._journal.forget_capture(record.host, record.snapshot)
         return found
 
+    def prepare(self) -> None:
+        """Make the repository where none was used yet."""
+        if not self._journal.captures():
+            self.repository.prepare()
+
     def take(
         self,
         hosts: Sequence[Host],
@@ -180,8 +185,7 @@ class Captures:
 
     def _prepared(self, repository: Repository) -> Listing:
         """What is in the repository, which is made where none was used yet."""
-        known = self._journal.captures()
-        if not known:
+        if not self._journal.captures():
             repository.prepare()
         return self.listing()
 
@@ -235,11 +239,13 @@ class Captures:
 
         With ``subset`` (``"5%"``) the repository itself is checked, too. Every set is tried.
         """
-        wanted = self._wanted(hosts, names)
         repository = self.repository
         run = SetRun(self._journal, "verify captures", hosts, listen)
         with run.told(self._commit()):
             listing = self.listing()
+            wanted = self._wanted(
+                hosts, names, {c.host for c in listing.captures if c.data == DISK}
+            )
             if subset:
                 repository.restic.check(subset)
             for host in hosts:
@@ -282,10 +288,12 @@ class Captures:
         return tuple(record_of(c) for c in gone)
 
     def _wanted(
-        self, hosts: Sequence[Host], names: Iterable[str]
+        self, hosts: Sequence[Host], names: Iterable[str], disks: Collection[str] = ()
     ) -> dict[str, tuple[DataSet, ...]]:
+        """The sets of each host that were asked for; of those in ``disks`` also the boot disk."""
         chosen = tuple(names)
-        every = {h.name: self.sets(h) for h in hosts}
+        disk = (DataSet(DISK),)
+        every = {h.name: self.sets(h) + (disk if h.name in disks else ()) for h in hosts}
         known = {one.name for sets in every.values() for one in sets}
         unknown = [name for name in chosen if name not in known]
         if unknown:

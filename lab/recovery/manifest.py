@@ -45,10 +45,10 @@ class Stream:
     """One stream of content in the repository.
 
     Attributes:
-        name: ``files.tar`` or ``dump``.
+        name: ``files.tar``, ``dump`` or ``disk.qcow2``.
         snapshot: Its snapshot's full identity.
         size: Bytes of the stream itself.
-        sha256: Of a dump; ``""`` for an archive, whose files have one each.
+        sha256: Of a dump or disk; ``""`` for an archive, whose files have one each.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Stream:
 
 FILES = "files.tar"
 DUMP = "dump"
+IMAGE = "disk.qcow2"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Manifest:
         torn: What changed while it was read.
         flagged: Why nobody should rely on it; ``""``: it is good.
         tools: Program to version.
+        facts: Of a boot disk: what was seen of the machine that it belongs to.
     """
 
     lab: str
@@ -100,12 +102,19 @@ class Manifest:
     flagged: str = ""
     torn: tuple[str, ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict, repr=False)
     streams: tuple[Stream, ...] = ()
     entries: tuple[Entry, ...] = field(default=(), repr=False)
 
     def stream(self, name: str) -> Stream | None:
         """That stream, ``None`` where the capture has none."""
         return next((s for s in self.streams if s.name == name), None)
+
+    @property
+    def whole(self) -> str:
+        """The hash of what is no archive, and so has no entries: a dump, a disk; ``""``: none."""
+        one = self.stream(DUMP) or self.stream(IMAGE)
+        return one.sha256 if one else ""
 
     def written(self) -> Iterator[bytes]:
         """Its lines: what it says of itself, then one an entry."""

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from lab.errors import DriverError
-from lab.recovery.manifest import DUMP, FILES, Entry, Manifest, Stream, Taking, merkle_root
+from lab.recovery.manifest import FILES, Entry, Manifest, Stream, Taking, merkle_root
 from lab.recovery.repository import Capture, Repository
 from lab.recovery.tarstream import BrokenStream, Member
 
@@ -31,8 +31,7 @@ def verified(
         for piece in checked(repository, manifest, stream):
             done += len(piece)
             told(done, total)
-    whole = manifest.stream(DUMP)
-    if merkle_root(manifest.entries, whole.sha256 if whole else "") != manifest.root:
+    if merkle_root(manifest.entries, manifest.whole) != manifest.root:
         raise _refused(manifest, "its manifest", "the root is not that of its files")
     return manifest
 
@@ -54,9 +53,11 @@ def checked(repository: Repository, manifest: Manifest, stream: Stream) -> Itera
                     comparing.feed(piece)
                 yield piece
     except BrokenStream as broken:
-        raise _refused(manifest, comparing.place if comparing else DUMP, str(broken)) from broken
+        raise _refused(
+            manifest, comparing.place if comparing else stream.name, str(broken)
+        ) from broken
     except DriverError as error:
-        place = comparing.place if comparing else DUMP
+        place = comparing.place if comparing else stream.name
         raise _refused(manifest, place, error.message.rstrip("."), error) from error
     if comparing is not None:
         try:

@@ -20,6 +20,11 @@ KINDS = ("docker", "qemu")
 """What a twin can be: the kinds of provider that know ``isolated``."""
 _STR = "tag:yaml.org,2002:str"
 _LEFT_OUT = (".git", ".venv", ".test-cache", "__pycache__", "node_modules", ".mypy_cache")
+# What a machine has where it really stands, and a container in a sandbox cannot have.
+_ONLY_THERE = (
+    *("ports", "network", "tags", "pool", "start", "protection", "agent", "boot"),
+    *("kind", "template", "system", "swap", "nesting", "privileged", "host_key"),
+)
 _ELSEWHERE = frozenset({"provider", "address", "after", "protect", "existing"})
 
 
@@ -89,7 +94,8 @@ def _move(path: Path, host: str) -> bool:
     if machine is None:
         machine = yaml.MappingNode("tag:yaml.org,2002:map", [])
         _put(entry, "machine", machine)
-    _put(machine, "ports", yaml.ScalarNode("!reset", ""))
+    for key in _ONLY_THERE:
+        _put(machine, key, yaml.ScalarNode("!reset", ""))
     path.write_text(yaml.serialize(tree), encoding="utf-8")
     return True
 

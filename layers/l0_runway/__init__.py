@@ -1,12 +1,13 @@
-"""L0: is this machine ready for what the host needs of it? Wiring only."""
+"""L0: is this machine, or the cluster, ready for what the host needs of it? Wiring only."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from lab.errors import LabError
 from lab.layer import Driver, Layer, Target, Workspace
 from lab.model.host import Host, Part
-from lab.model.outcome import Finding
+from lab.model.outcome import Finding, Level
 from layers.l0_runway import planner
 from layers.l0_runway.spec import Document, Inputs, Outputs, Spec
 
@@ -23,10 +24,19 @@ def _memory(workspace: Workspace) -> Driver[Any, Any, Any]:
     return MemoryDriver(workspace)
 
 
+def _proxmox(workspace: Workspace) -> Driver[Any, Any, Any]:
+    from layers.l0_runway.drivers.proxmox import ProxmoxDriver  # noqa: PLC0415 (lazy)
+
+    return ProxmoxDriver(workspace)
+
+
 def _findings(workspace: Workspace, host: Host, part: Part) -> tuple[Finding, ...]:
     """For ``lab doctor``: everything that was looked at for one host."""
     target = Target(host, part.spec, Inputs(), part.name)
-    observed = LAYER.drivers[part.driver](workspace).observe(target)
+    try:
+        observed = LAYER.drivers[part.driver](workspace).observe(target)
+    except LabError as error:
+        return (Finding(Level.FAIL, f"l0 {part.driver}", error.message, error.hint),)
     return planner.findings(observed) if observed is not None else ()
 
 
@@ -43,5 +53,5 @@ LAYER = Layer(
     predict=planner.predict,
     outputs=planner.outputs,
     findings=_findings,
-    drivers={"local": _local, "memory": _memory},
+    drivers={"local": _local, "memory": _memory, "proxmox": _proxmox},
 )

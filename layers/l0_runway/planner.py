@@ -9,6 +9,8 @@ from lab.model.host import Part
 from lab.model.outcome import Finding, Level
 from lab.model.plan import Blocker, Plan
 from lab.model.units import show_size
+from layers.l0_runway import clearance
+from layers.l0_runway.cluster import Bridge, Cluster, Needs, ProxmoxProvider, Store
 from layers.l0_runway.spec import Document, Inputs, Observed, Outputs, Spec
 
 _MIB = 1 << 20
@@ -21,7 +23,14 @@ _NEW_CONTAINERS = 1024 * _MIB  # what a template and a few new hosts write to th
 
 
 def parts(document: Document) -> tuple[Part, ...]:
-    """One look a host."""
+    """One look a host; for Proxmox VE another one, at the cluster."""
+    provider = document.provider
+    if isinstance(provider, ProxmoxProvider):
+        needs = Needs.of(provider, document.machine, document.image)
+        return (
+            Part(name="", driver="local", spec=Spec.of(document)),
+            Part(name="cluster", driver="proxmox", spec=Spec(emulator=False, cluster=needs)),
+        )
     if document.provider.kind == "memory":
         return (Part(name="", driver="memory", spec=Spec(emulator=False)),)
     if document.provider.kind == "existing":
@@ -57,6 +66,8 @@ def outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:
 def desired(target: Target[Spec, Inputs]) -> Observed:
     """A machine that lacks nothing of what the host needs."""
     needs = target.spec
+    if needs.cluster is not None:
+        return Observed(needs=needs, cluster=_willing(needs.cluster))
     return Observed(
         needs=needs,
         disk_free=needs.disks,
@@ -67,17 +78,40 @@ def desired(target: Target[Spec, Inputs]) -> Observed:
 
 def findings(observed: Observed) -> tuple[Finding, ...]:
     """Everything that was looked at, what failed first. ``lab doctor`` shows all of it."""
-    every = [
-        *_tools(observed),
-        *_engine(observed),
-        *_building(observed),
-        *_acceleration(observed),
-        *_disk(observed),
-        *_memory(observed),
-        *_ports(observed),
-    ]
+    if observed.cluster is not None:
+        every = [*clearance.findings(observed.cluster)]
+    else:
+        every = [
+            *_tools(observed),
+            *_engine(observed),
+            *_building(observed),
+            *_acceleration(observed),
+            *_disk(observed),
+            *_memory(observed),
+            *_ports(observed),
+        ]
     order = (Level.FAIL, Level.WARN, Level.PASS)
     return tuple(sorted(every, key=lambda finding: order.index(finding.level)))
+
+
+def _willing(needs: Needs) -> Cluster:
+    """A cluster that lacks nothing of what the host asks."""
+    provider = needs.provider
+    content = ("images", "rootdir", "import", "iso", "vztmpl")
+    names = (provider.storage, provider.template_storage, provider.seed_storage, needs.vztmpl)
+    plenty = Store(content=content, free=1 << 50, total=1 << 50)
+    return Cluster(
+        needs=needs,
+        version="9.1.5",
+        nodes={provider.node: True},
+        cpus=needs.cpu,
+        memory_free=needs.memory,
+        memory_total=needs.memory,
+        stores={name: plenty for name in names if name},
+        bridges={needs.card.bridge: Bridge()},
+        ids_left=1 << 10,
+        template_ids_left=1 << 10,
+    )
 
 
 def _note(finding: Finding) -> str:
@@ -85,13 +119,13 @@ def _note(finding: Finding) -> str:
 
 
 def _tools(observed: Observed) -> Iterator[Finding]:
-    packages = " ".join(dict.fromkeys(tool.package for tool in observed.missing))
+    packages = " ".join(dict.fromkeys(t.package for t in observed.missing if t.package))
     for tool in observed.missing:
         yield Finding(
             Level.FAIL,
             tool.name,
             f"not installed; it is needed to {tool.use}",
-            f"sudo apt-get install {packages}   (or ./bootstrap, which does it)",
+            tool.how or f"sudo apt-get install {packages}   (or ./bootstrap, which does it)",
         )
     for name, version in observed.tools.items():
         numbers = _numbers(version)

@@ -6,11 +6,13 @@ This layer owns no section. It reads the others' leniently: what is wrong in the
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
+from lab.model import proxmox
 from lab.model.units import parse_size
+from layers.l0_runway.cluster import Cluster, Needs, ProxmoxProvider
 
 _SHORT_PORT = re.compile(r"(?:(?P<bind>[0-9.]+):)?(?P<host>\d+):\d+(?:/(?P<protocol>tcp|udp))?\Z")
 _HIGHEST_PORT = 65535
@@ -33,10 +35,16 @@ class Provider(_View):
     host: Any = None
 
 
+AnyProvider = Annotated[
+    Annotated[Provider, Tag(proxmox.OTHER)] | Annotated[ProxmoxProvider, Tag(proxmox.KIND)],
+    Discriminator(proxmox.variant),
+]
+
+
 class Document(_View):
     """What this layer reads of a host's merged document."""
 
-    provider: Provider = Provider()
+    provider: AnyProvider = Provider()
     machine: Any = None
     image: Any = None
 
@@ -63,6 +71,8 @@ class Spec(BaseModel):
         memory: Bytes of the machine; 0 = not known.
         disks: Bytes of all its disks together.
         ports: What it wants to listen on.
+        tofu: Its machine is made by OpenTofu, or Terraform.
+        cluster: What it asks of a cluster of Proxmox VE instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,22 +85,29 @@ class Spec(BaseModel):
     memory: int = 0
     disks: int = 0
     ports: tuple[Port, ...] = ()
+    tofu: bool = False
+    cluster: Needs | None = None
 
     @classmethod
     def of(cls, document: Document) -> Spec:
         """What can be understood of the document; the rest is left to the layers that own it."""
+        provider = document.provider
         machine = document.machine if isinstance(document.machine, dict) else {}
         image = document.image if isinstance(document.image, dict) else {}
-        base, wanted = image.get("base"), document.provider.accelerator
-        if document.provider.kind == "docker":
-            host = document.provider.host
+        base = image.get("base")
+        if isinstance(provider, ProxmoxProvider):
+            builds = base if isinstance(base, str) and machine.get("kind") != proxmox.LXC else ""
+            return cls(emulator=False, builds=builds, tofu=bool(machine))
+        wanted = provider.accelerator
+        if provider.kind == "docker":
+            host = provider.host
             return cls(
                 emulator=False,
                 engine=host if isinstance(host, str) else "",
                 builds=base if isinstance(base, str) else "",
                 ports=_ports(machine.get("ports")),
             )
-        firmware = document.provider.firmware
+        firmware = provider.firmware
         disks = machine.get("disks")
         sizes = disks.values() if isinstance(disks, dict) else ()
         return cls(
@@ -110,13 +127,17 @@ class Inputs(BaseModel):
 
 
 class Tool(BaseModel):
-    """A program or file that is needed, and the Debian package it comes in."""
+    """A program or file that is needed, and the Debian package it comes in.
+
+    ``how`` is the line that gets it, where it comes in none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    package: str
+    package: str = ""
     use: str
+    how: str = ""
 
 
 class Kvm(BaseModel):
@@ -178,6 +199,7 @@ class Observed(BaseModel):
         disk_now: Bytes that the next run will write.
         disk_later: Bytes that the declared disks can still grow by.
         memory_free: Bytes; what this host's own running machine holds counts as free.
+        cluster: The cluster of Proxmox VE that was looked at instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -196,6 +218,7 @@ class Observed(BaseModel):
     memory_free: int = 0
     memory_total: int = 0
     taken: tuple[TakenPort, ...] = ()
+    cluster: Cluster | None = None
 
     @property
     def accelerator(self) -> Accelerator | None:

@@ -21,6 +21,14 @@ def _container(workspace: Workspace) -> Driver[Any, Any, Any]:
     return ContainerDriver(workspace)
 
 
+def _proxmox_template(workspace: Workspace) -> Driver[Any, Any, Any]:
+    from layers.l1_image.drivers.proxmox_template.driver import (  # noqa: PLC0415 (lazy)
+        ProxmoxTemplateDriver,
+    )
+
+    return ProxmoxTemplateDriver(workspace)
+
+
 def _memory(workspace: Workspace) -> Driver[Any, Any, Any]:
     from layers.l1_image.drivers.memory import MemoryDriver  # noqa: PLC0415 (lazy)
 
@@ -40,7 +48,12 @@ LAYER = Layer(
     known=planner.known,
     predict=planner.predict,
     outputs=planner.outputs,
-    drivers={"debian": _debian, "container": _container, "memory": _memory},
+    drivers={
+        "debian": _debian,
+        "container": _container,
+        "memory": _memory,
+        "proxmox_template": _proxmox_template,
+    },
     shared=planner.shared,
     check=planner.check,
 )

@@ -8,12 +8,17 @@ from pathlib import Path
 
 from lab.model.baseline import Account, Baseline
 
+STATUS = "var/lib/dpkg/status"
+RELEASE = "usr/lib/os-release"
+RECORDS = (STATUS, RELEASE, "etc/passwd", "etc/group")
+"""What :func:`read` reads besides the configuration files."""
+
 
 def read(tree: Path, units: str) -> Baseline:
     """The baseline of ``tree``; ``units`` is what ``systemctl list-unit-files`` said in it."""
     packages: dict[str, str] = {}
     conffiles: dict[str, str] = {}
-    for stanza in _stanzas(tree / "var/lib/dpkg/status"):
+    for stanza in _stanzas(tree / STATUS):
         if stanza.get("Status") != "install ok installed":
             continue
         packages[stanza["Package"]] = stanza["Version"]
@@ -24,7 +29,7 @@ def read(tree: Path, units: str) -> Baseline:
                 conffiles[path] = digest
     release = dict(
         line.replace('"', "").split("=", 1)
-        for line in (tree / "usr/lib/os-release").read_text().splitlines()
+        for line in (tree / RELEASE).read_text().splitlines()
         if "=" in line
     )
     groups = [line.split(":") for line in (tree / "etc/group").read_text().splitlines()]
@@ -37,6 +42,16 @@ def read(tree: Path, units: str) -> Baseline:
         groups={name: int(gid) for name, _, gid, _ in groups},
         units=dict(_units(units)),
         conffiles=conffiles,
+    )
+
+
+def conffiles(tree: Path) -> frozenset[str]:
+    """The paths of the packaged configuration files that ``tree`` has a record of."""
+    return frozenset(
+        line.strip().split(" ")[0]
+        for stanza in _stanzas(tree / STATUS)
+        for line in stanza.get("Conffiles", "").splitlines()
+        if line.strip()
     )
 
 

@@ -6,11 +6,22 @@ from lab.layer import Prediction, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
+from lab.model.proxmox import Proxmox
 from lab.model.undeclared import Known, Sort
-from layers.l1_image.spec import CONTAINER, Definition, Document, Inputs, Observed, Outputs, Spec
+from layers.l1_image.spec import (
+    CONTAINER,
+    PROXMOX,
+    Definition,
+    Document,
+    Inputs,
+    Observed,
+    Outputs,
+    Spec,
+)
 
 _BUILD_DEADLINE = 3600.0
 _WANTED = ("systemd", "udev", "dbus", "openssh-server", "sudo", "cloud-init", "apt")
+_AGENT = "qemu-guest-agent"
 _CONTAINERS = ("systemd", "dbus", "openssh-server", "sudo", "python3", "apt")
 _DRIVERS = {"memory": "memory", "docker": "container"}
 
@@ -19,16 +30,27 @@ def parts(document: Document) -> tuple[Part, ...]:
     """One template, or none where the persona has no image."""
     if document.image is None:
         return ()
-    driver = _DRIVERS.get(document.provider.kind, "debian")
-    return (Part(name="", driver=driver, spec=Spec.of(document.image, document.provider.engine)),)
+    provider = document.provider
+    if isinstance(provider, Proxmox):
+        if document.is_container:
+            return ()
+        spec = Spec.of(document.image, proxmox=provider)
+        return (Part(name="", driver="proxmox_template", spec=spec),)
+    driver = _DRIVERS.get(provider.kind, "debian")
+    return (Part(name="", driver=driver, spec=Spec.of(document.image, provider.engine)),)
 
 
 def check(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ...]:  # noqa: ARG001
-    """What only a machine with a kernel and a disk of its own can have."""
+    """What a cloud image cannot be given, and what only a machine with a kernel of its own has."""
     spec = part.spec
-    if not isinstance(spec, Spec) or spec.engine is None:
+    if not isinstance(spec, Spec):
         return ()
     problems: list[tuple[tuple[str | int, ...], str]] = []
+    if not spec.image.base.suite:
+        what = "a cloud image is taken as it is: what is added to it belongs under system:"
+        problems += [(("image", key), what) for key in _BUILT_IN if getattr(spec.image, key)]
+    if spec.engine is None:
+        return tuple(problems)
     if not spec.image.base.suite:
         what = "a cloud image is a disk: for kind docker write a suite, like debian-13"
         problems.append((("image", "base"), what))
@@ -38,9 +60,17 @@ def check(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], str], ..
     return tuple(problems)
 
 
+_BUILT_IN = ("packages", "repositories", "files", "certificates", "kernel_parameters")
+
+
 def shared(target: Target[Spec, Inputs]) -> str:
-    """Hosts with the same definition share one template."""
-    return target.spec.name
+    """Hosts with the same definition share one template; on Proxmox VE in one place."""
+    return key(target.spec)
+
+
+def key(spec: Spec) -> str:
+    """What hosts that share a template have in common."""
+    return spec.name if spec.proxmox is None else f"{spec.name} on {spec.proxmox.place}"
 
 
 def known(host: Host, part: Part) -> Known:  # noqa: ARG001 (the protocol's signature)
@@ -62,6 +92,8 @@ def plan(
         return Plan()
     if observed is not None and observed.foreign:
         return Plan(blockers=(_foreign(target.spec, observed),))
+    if target.spec.name != target.spec.own_name and not (observed is not None and observed.lent):
+        return Plan(blockers=(_not_to_be_made(target, observed),))
     if observed is not None and observed.damaged and observed.users:
         hosts = ", ".join(observed.users)
         return Plan(
@@ -85,7 +117,7 @@ def plan(
 
 
 def predict(target: Target[Spec, Inputs], observed: Observed | None, plan: Plan) -> Prediction:  # noqa: ARG001
-    """The path is known beforehand; the baseline is, until it is built, only its definition."""
+    """Until it is built only its definition tells the baseline, and on Proxmox VE no VMID does."""
     return Prediction(outputs=_outputs(target, observed))
 
 
@@ -110,6 +142,7 @@ def declared_baseline(definition: Definition) -> Baseline:
         return Baseline()
     always = _CONTAINERS if definition.form == CONTAINER else _WANTED
     names = {*always, *definition.packages}
+    names |= {_AGENT} if definition.form == PROXMOX else set()
     return Baseline(
         distribution="debian",
         release=definition.base.removeprefix("debian-"),
@@ -119,10 +152,26 @@ def declared_baseline(definition: Definition) -> Baseline:
 
 def _outputs(target: Target[Spec, Inputs], observed: Observed | None) -> Outputs:
     recorded = None if observed is None or not observed.present else observed.baseline
+    spec = target.spec
+    own = spec.name == spec.own_name
     return Outputs(
-        template=None if observed is None else observed.path,
-        template_name=target.spec.name,
-        baseline=recorded or declared_baseline(target.spec.definition),
+        template=None if observed is None else observed.path or None,
+        template_name=spec.name,
+        stays=spec.pinned,
+        baseline=recorded or (declared_baseline(spec.definition) if own else Baseline()),
+    )
+
+
+def _not_to_be_made(target: Target[Spec, Inputs], observed: Observed | None) -> Blocker:
+    """A promoted template that is not here, and is not what the definition comes to."""
+    image, persona = target.spec.image, target.host.persona
+    host, _, capture = image.captured.partition("@")
+    again = f"lab image promote --from-capture host={host} at={capture} persona={persona}"
+    anew = f"lab image promote persona={persona}   (what its definition comes to now)"
+    damaged = "" if observed is None else observed.damaged
+    why = f"it is promoted, and {damaged or 'it is not here'}"
+    return Blocker(
+        what=f"template {target.spec.name}", why=why, hint=again if image.captured else anew
     )
 
 
@@ -161,6 +210,7 @@ _OF_EVERY_IMAGE = (
     "/etc/grow-root.d/*",
     "/etc/initramfs/post-update.d/zz-esp",
     "/etc/kernel/postinst.d/zz-esp",
+    "/etc/systemd/network/10-cloud-init-*.network",
     "/etc/systemd/network/80-dhcp.network",
     "/etc/systemd/system/*.service.d/startup.conf",
     "/etc/systemd/system/cloud-init-local.service",

@@ -14,15 +14,18 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from lab.model.baseline import Baseline
 from lab.model.files import File, LabFile
+from lab.model.proxmox import KIND, LXC, OTHER, Proxmox, variant
+from layers.l1_image.base import BaseField, Section
 
 RECIPE = 1
 """Version of how images are made; raising it makes every template anew."""
@@ -30,24 +33,19 @@ RECIPE = 1
 CONTAINER_RECIPE = 1
 """The same for the images of containers."""
 
+PROXMOX_RECIPE = 1
+"""The same for the disks of Proxmox VE."""
+
 CONTAINER = "container"
+PROXMOX = "proxmox"
+_RECIPES = {CONTAINER: CONTAINER_RECIPE, PROXMOX: PROXMOX_RECIPE, "": RECIPE}
 
-SUITES = {"debian-13": "trixie", "debian-12": "bookworm"}
-"""Bases that are built here, by their names in personas."""
-
-_ALIASES = {suite: base for base, suite in SUITES.items()}
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
-_CHECKSUM = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 _MODE = re.compile(r"0?[0-7]{3,4}\Z")
 _PARAMETER = re.compile(r"[!-~]+\Z")
-_MORE = re.compile(r"[^a-z0-9]+")
-
-
-class Section(BaseModel):
-    """What users write: nothing in it is ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_TEMPLATE = re.compile(r"[a-z0-9][a-z0-9.-]{0,80}-[0-9a-f]{12}\Z")
+_CAPTURED = re.compile(r"[a-z0-9-]+@[0-9a-f]{8,64}\Z")
 
 
 def _package(value: str) -> str:
@@ -76,6 +74,18 @@ def _parameter(value: str) -> str:
     return value
 
 
+def _template(value: str) -> str:
+    if value and not _TEMPLATE.match(value):
+        raise ValueError(f"{value!r} is not the name of a template: lab image list prints them")
+    return value
+
+
+def _captured(value: str) -> str:
+    if value and not _CAPTURED.match(value):
+        raise ValueError(f"{value!r} is not a capture: write it like web1@1a2b3c4d")
+    return value
+
+
 def _mode(value: Any) -> Any:
     if isinstance(value, int) or not isinstance(value, str) or not _MODE.match(value):
         raise ValueError(f'{value!r} is not a file mode: write it in quotes, like "0644"')
@@ -84,81 +94,6 @@ def _mode(value: Any) -> Any:
 
 Package = Annotated[str, AfterValidator(_package)]
 Word = Annotated[str, AfterValidator(_word)]
-
-
-class Base(Section):
-    """Where an image starts: a Debian suite built here, or a cloud image that is downloaded."""
-
-    suite: str = ""
-    url: str = ""
-    checksum: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_yaml(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            name = _ALIASES.get(value, value)
-            if name not in SUITES:
-                known = ", ".join(SUITES)
-                raise ValueError(
-                    f"{value!r} is not a base: write one of {known}, or {{url: …, checksum: …}}"
-                )
-            return {"suite": name}
-        if isinstance(value, dict) and not value.get("suite"):
-            lacking = [k for k in ("url", "checksum") if not isinstance(value.get(k), str)]
-            if lacking:
-                raise ValueError(f"a cloud image is {{url: …, checksum: …}}: no {lacking[0]}")
-        return value
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Base:
-        if self.suite:
-            if self.suite not in SUITES or self.url or self.checksum:
-                raise ValueError(
-                    "a base is a suite or a cloud image: write the suite as plain text"
-                )
-            return self
-        if urlsplit(self.url).scheme not in {"http", "https", "file", ""} or not self.url:
-            raise ValueError(f"{self.url!r} is neither an http(s) address nor a path of a file")
-        if urlsplit(self.url).scheme == "" and not self.url.startswith("/"):
-            raise ValueError(f"{self.url!r}: write the whole path of the file, from /")
-        if not _CHECKSUM.match(self.checksum):
-            raise ValueError(
-                "a checksum is written sha256: and 64 hex digits (or sha512: and 128), "
-                "as the image's publisher lists it"
-            )
-        return self
-
-    @property
-    def name(self) -> str:
-        """``"debian-13"``, or the file's name without its ending."""
-        if self.suite:
-            return self.suite
-        stem = urlsplit(self.url).path.rsplit("/", 1)[-1].lower()
-        for ending in (".qcow2", ".img", ".raw"):
-            stem = stem.removesuffix(ending)
-        return _MORE.sub("-", stem).strip("-")[:40] or "image"
-
-
-BaseField = Annotated[
-    Base,
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": [*SUITES, *_ALIASES]},
-                {
-                    "type": "object",
-                    "properties": {
-                        "url": {"type": "string"},
-                        "checksum": {"type": "string", "pattern": "^sha(256|512):[0-9a-f]+$"},
-                    },
-                    "required": ["url", "checksum"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
-]
 
 
 class Repository(Section):
@@ -200,25 +135,30 @@ def _path(value: str) -> str:
 
 
 class Image(Section):
-    """The persona's ``image``: what a new machine starts from."""
+    """The persona's ``image``: what a new machine starts from.
+
+    Attributes:
+        template: The promoted one, by name: new machines are made from it, and those that exist
+            stay on theirs until they are rebuilt. ``""``: machines follow the definition.
+        captured: The capture of a boot disk that it was made from, ``"web1@1a2b3c4d"``.
+    """
 
     base: BaseField
     packages: tuple[Package, ...] = ()
     repositories: tuple[Repository, ...] = ()
-    files: dict[Annotated[str, AfterValidator(_path)], ImageFile] = {}
+    files: dict[Annotated[str, AfterValidator(_path)], ImageFile] = Field({})
     certificates: tuple[File, ...] = ()
     kernel_parameters: tuple[Annotated[str, AfterValidator(_parameter)], ...] = ()
+    template: Annotated[str, AfterValidator(_template)] = ""
+    captured: Annotated[str, AfterValidator(_captured)] = ""
 
     @model_validator(mode="after")
     def _can_be_made(self) -> Image:
         names = [r.name for r in self.repositories]
         if len(set(names)) != len(names):
             raise ValueError("two repositories have the same name")
-        made = (self.packages, self.repositories, self.files, self.certificates)
-        if not self.base.suite and any((*made, self.kernel_parameters)):
-            raise ValueError(
-                "a cloud image is taken as it is: what is added to it belongs under system:"
-            )
+        if self.captured and not self.template:
+            raise ValueError("captured says where a template came from: name it at template")
         for certificate in self.certificates:
             # A file is empty where the lab is only looked at without reading its files.
             if certificate.content and b"-----BEGIN CERTIFICATE-----" not in certificate.content:
@@ -242,13 +182,24 @@ class Provider(BaseModel):
         return self.host if isinstance(self.host, str) else ""
 
 
+AnyProvider = Annotated[
+    Annotated[Provider, Tag(OTHER)] | Annotated[Proxmox, Tag(KIND)], Discriminator(variant)
+]
+
+
 class Document(BaseModel):
     """What this layer reads of a host's merged document."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    provider: Provider = Provider()
+    provider: AnyProvider = Provider()
     image: Image | None = None
+    machine: Any = None
+
+    @property
+    def is_container(self) -> bool:
+        """Whether the machine is one that is made from the node's own templates."""
+        return isinstance(self.machine, dict) and self.machine.get("kind") == LXC
 
     @field_validator("image")
     @classmethod
@@ -285,7 +236,7 @@ class Definition(BaseModel):
     def of(cls, image: Image, form: str = "") -> Definition:
         """The definition of ``image`` on a machine like this one."""
         return cls(
-            recipe=CONTAINER_RECIPE if form == CONTAINER else RECIPE,
+            recipe=_RECIPES[form],
             form=form,
             architecture=os.uname().machine,
             base=image.base.suite or image.base.url,
@@ -317,7 +268,8 @@ def _repository_line(repository: Repository) -> str:
 class Spec(BaseModel):
     """One template: its definition, the name that follows from it, and the sources of its files.
 
-    ``engine`` is where containers are made from it (see :attr:`Provider.engine`).
+    ``engine`` is where containers are made from it (see :attr:`Provider.engine`); ``proxmox`` is
+    the cluster whose machines are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -326,13 +278,26 @@ class Spec(BaseModel):
     definition: Definition
     image: Image
     engine: str | None = None
+    proxmox: Proxmox | None = None
 
     @classmethod
-    def of(cls, image: Image, engine: str | None = None) -> Spec:
+    def of(cls, image: Image, engine: str | None = None, proxmox: Proxmox | None = None) -> Spec:
         """The template of ``image``."""
-        definition = Definition.of(image, "" if engine is None else CONTAINER)
-        name = f"{image.base.name}-{definition.hash}"
-        return cls(name=name, definition=definition, image=image, engine=engine)
+        form = "" if engine is None else CONTAINER
+        definition = Definition.of(image, form if proxmox is None else PROXMOX)
+        own = f"{image.base.name}-{definition.hash}"
+        name = image.template if image.template and engine is None else own
+        return cls(name=name, definition=definition, image=image, engine=engine, proxmox=proxmox)
+
+    @property
+    def own_name(self) -> str:
+        """The name of the template that the definition comes to, promoted or not."""
+        return f"{self.image.base.name}-{self.definition.hash}"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a promoted template is named; containers always follow their definition."""
+        return bool(self.image.template) and self.engine is None
 
 
 class Inputs(BaseModel):
@@ -355,13 +320,14 @@ class Observed(BaseModel):
 
     Attributes:
         name: The template's.
-        path: Where its disk is, or will be.
+        path: Where its disk is, or will be; on Proxmox VE its VMID, ``""`` before it has one.
         present: It is there, whole.
         damaged: Why a disk that is there cannot be used; ``""`` = there is none, or it is whole.
         foreign: What stands in its place and is not ours, in words; ``""`` = nothing.
         users: Hosts whose root disk lies on it.
         baseline: As recorded when it was made.
         previous: Another template that this host uses now.
+        lent: It is not here, and the lab that this one is a throwaway twin of lends it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -374,13 +340,15 @@ class Observed(BaseModel):
     users: tuple[str, ...] = ()
     baseline: Baseline | None = None
     previous: Previous | None = None
+    lent: bool = False
 
 
 class Outputs(BaseModel):
-    """Handed up."""
+    """Handed up. ``stays``: a machine that lies on another template is not made anew for it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     template: str | None = None
     template_name: str
+    stays: bool = False
     baseline: Baseline

@@ -13,8 +13,9 @@ from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Report, Workspace
 from layers.l1_image import sources
+from layers.l1_image.base import SUITES
 from layers.l1_image.recipe import Recipe
-from layers.l1_image.spec import SUITES, Image, Spec
+from layers.l1_image.spec import Image, Spec
 
 _COUNT = re.compile(r"^\d+ upgraded, (\d+) newly installed")
 _LOCAL_CA = "/usr/local/share/ca-certificates"

@@ -35,6 +35,12 @@ def _existing(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Obser
     return ExistingDriver(workspace)
 
 
+def _terraform(workspace: Workspace) -> Driver[spec.Spec, spec.Inputs, spec.Observed]:
+    from layers.l2_instantiate.drivers.terraform import TerraformDriver  # noqa: PLC0415 (lazy)
+
+    return TerraformDriver(workspace)
+
+
 LAYER = Layer(
     name="l2_instantiate",
     title="machine",
@@ -47,7 +53,13 @@ LAYER = Layer(
     plan=planner.plan,
     predict=planner.predict,
     outputs=planner.outputs,
-    drivers={"docker": _docker, "existing": _existing, "memory": _memory, "qemu": _qemu},
+    drivers={
+        "docker": _docker,
+        "existing": _existing,
+        "memory": _memory,
+        "qemu": _qemu,
+        "terraform": _terraform,
+    },
     claims=planner.claims,
     check=planner.check,
     known=planner.known,

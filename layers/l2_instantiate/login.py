@@ -14,6 +14,7 @@ _DEADLINE = 45.0  # a login right behind the banner took 13 s without KVM, while
 # What is still starting would be observed as not running by the layers above. A guest that ends up
 # degraded is up, too; one without systemd says so at once.
 _UP = "timeout 30 systemctl is-system-running --wait >/dev/null 2>&1; true"
+_SSH = 22
 _OPTIONS = (
     "BatchMode=yes",
     "ConnectTimeout=10",
@@ -26,11 +27,15 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where the lab comes in: the port of this machine, as whom, and the host key it must find."""
+    """Where the lab comes in: which port, as whom, and the host key it must find.
+
+    ``address`` is this machine, unless the guest has one of its own.
+    """
 
     port: int
     user: str
     host_key: str
+    address: str = LOOPBACK
 
 
 def command(home: Home, door: Door) -> list[str]:
@@ -39,7 +44,7 @@ def command(home: Home, door: Door) -> list[str]:
     return [
         *("ssh", "-F", "none", "-i", _escaped(home.login_key), "-p", str(door.port)),
         *(word for option in options for word in ("-o", option)),
-        *(f"{door.user}@{LOOPBACK}", _UP),
+        *(f"{door.user}@{door.address}", _UP),
     ]
 
 
@@ -49,7 +54,8 @@ def refusal(home: Home, door: Door) -> str:
     A banner is not enough: until the guest's start is through, PAM turns plain users away, and
     cloud-init may not have let them in yet.
     """
-    known = f"[{LOOPBACK}]:{door.port} {door.host_key}\n"
+    where = f"[{door.address}]:{door.port}" if door.port != _SSH else door.address
+    known = f"{where} {door.host_key}\n"
     replace(_known_hosts(home), known.encode())
     try:
         answer = run(

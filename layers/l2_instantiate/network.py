@@ -40,14 +40,14 @@ def taken(forward: Forward, host: str) -> DriverError:
     )
 
 
-def speaks_ssh(port: int, timeout: float = 1.0) -> bool:
+def speaks_ssh(port: int, timeout: float = 1.0, address: str = LOOPBACK) -> bool:
     """Whether an SSH server sends its banner.
 
     Connecting alone proves nothing: QEMU and Docker take every connection and only then ask the
     guest.
     """
     try:
-        with socket.create_connection((LOOPBACK, port), timeout) as connection:
+        with socket.create_connection((address, port), timeout) as connection:
             connection.settimeout(timeout)
             return connection.recv(4) == b"SSH-"
     except OSError:

@@ -9,25 +9,26 @@ from lab.model.host import Host, Part
 from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
 from lab.model.undeclared import Known, Sort
 from lab.model.units import show_size_exact
-from layers.l2_instantiate import existing, steps
+from layers.l2_instantiate import existing, placing, remarks, steps
+from layers.l2_instantiate.machines import ROOT
 from layers.l2_instantiate.ports import LOOPBACK, Forward
 from layers.l2_instantiate.spec import (
     EXISTING,
-    ROOT,
     Document,
     Existing,
     Observed,
     Outputs,
+    ProxmoxProvider,
     Spec,
 )
 from layers.l2_instantiate.wanted import (
     REPLACE_ON,
     Machine,
-    accelerator,
     desired,
     extra_disks,
     mount_lines,
     port_lines,
+    template_name,
 )
 
 _UNENFORCED = "a container's disks share this machine's: their sizes are not enforced"
@@ -48,6 +49,10 @@ __all__ = [
 def parts(document: Document) -> tuple[Part, ...]:
     """One machine, or none where the persona declares none; one that is there is always one."""
     provider = document.provider
+    if isinstance(provider, ProxmoxProvider):
+        if document.machine is None:
+            return ()
+        return (Part("", "terraform", Spec(machine=document.machine, proxmox=provider)),)
     if provider.kind == EXISTING:
         return (Part("", EXISTING, Spec(existing=document.existing or Existing())),)
     if document.machine is None:
@@ -66,12 +71,12 @@ def parts(document: Document) -> tuple[Part, ...]:
 def claims(host: Host, part: Part) -> tuple[Claim, ...]:  # noqa: ARG001 (the protocol's signature)
     """The ports of this machine that it takes."""
     assert isinstance(part.spec, Spec)  # noqa: S101 (for the type checker)
-    if part.spec.existing is not None:
+    if part.spec.existing is not None or part.spec.proxmox is not None:
         return ()
     return tuple(Claim(p.claim, ("machine", "ports", p.key)) for p in part.spec.machine.ports)
 
 
-def check(host: Host, part: Part) -> tuple[tuple[tuple[str, ...], str], ...]:
+def check(host: Host, part: Part) -> placing.Problems:
     """Addresses: an existing machine needs one, and it alone may have a name for one. Mounts.
 
     A container has no disks that somebody could mount later.
@@ -84,8 +89,11 @@ def check(host: Host, part: Part) -> tuple[tuple[tuple[str, ...], str], ...]:
     except ValueError:
         what = f"{host.address!r} is not an address: write it like 192.0.2.11/24"
         return ((("address",), f"{what} (a name is for machines that are there already)"),)
-    if part.spec.engine is None:
-        return ()
+    if part.spec.proxmox is not None:
+        return placing.problems(host, part.spec)
+    elsewhere = placing.misplaced(part)
+    if elsewhere or part.spec.engine is None:
+        return elsewhere
     return tuple(
         (
             ("machine", "disks", name),
@@ -129,10 +137,7 @@ def predict(target: Machine, observed: Observed | None, plan: Plan) -> Predictio
     if observed is not None and observed.exists and observed.owned:
         handed = outputs(target, observed)
     else:
-        machine = target.spec.machine
-        handed = Outputs(
-            address=LOOPBACK, user=machine.login.user, endpoints=_endpoints(machine.ports)
-        )
+        handed = _ahead(target)
     above = Above.AS_IS
     for change in plan.changes:
         if change.what == steps.MACHINE and change.action in {Action.CREATE, Action.REPLACE}:
@@ -146,6 +151,8 @@ def outputs(target: Machine, observed: Observed) -> Outputs:
     """How to reach a machine that is there."""
     if target.spec.existing is not None:
         return existing.outputs(target, target.spec.existing)
+    if target.spec.proxmox is not None:
+        return placing.outputs(target, observed)
     return Outputs(
         address=LOOPBACK,
         port=observed.port,
@@ -154,6 +161,14 @@ def outputs(target: Machine, observed: Observed) -> Outputs:
         identity_file=observed.identity_file,
         endpoints=_endpoints(target.spec.machine.ports),
     )
+
+
+def _ahead(target: Machine) -> Outputs:
+    """What is known of a machine before it exists."""
+    if target.spec.proxmox is not None:
+        return placing.outputs(target, Observed(exists=False))
+    machine = target.spec.machine
+    return Outputs(address=LOOPBACK, user=machine.login.user, endpoints=_endpoints(machine.ports))
 
 
 def _endpoints(ports: tuple[Forward, ...]) -> dict[str, str]:
@@ -165,11 +180,13 @@ def _creation(target: Machine, left: Observed | None) -> Plan:
     disks, blockers, notes = _disk_changes(target, left)
     reason = destroys = ""
     container = target.spec.engine is not None
-    if left is not None and left.exists:
+    if left is not None and left.exists and target.spec.proxmox is not None:
+        reason = "an earlier run did not finish it"
+    elif left is not None and left.exists:
         reason = "its container is not there" if container else "its root disk is gone"
     elif left is not None and not left.owned:
         reason, destroys = "--adopt", f"what lies in {left.place}"
-    fields = steps.creation_fields(target.spec, target.inputs.template_name)
+    fields = steps.creation_fields(target.spec, template_name(target))
     machine = steps.create_machine(fields, reason, destroys)
     notes += (_UNENFORCED,) if container else ()
     return Plan((*disks, machine, *_dropped(target, left)), blockers, notes=notes)
@@ -180,7 +197,10 @@ def _changes(target: Machine, observed: Observed, replace_on: frozenset[str]) ->
     disks, blockers, notes = _disk_changes(target, observed)
     mark = () if observed.owned else (steps.take_over(steps.MARK, observed.owner),)
     fields = (*_machine_fields(target, observed), *_fixed_fields(target, observed))
-    if target.renew or any(f.field in replace_on for f in fields):
+    replaced = target.renew or any(f.field in replace_on for f in fields)
+    if replaced and target.spec.machine.protection:
+        return Plan(blockers=(placing.held(host),))
+    if replaced:
         reason = "asked for" if target.renew else _why_replaced(target, observed)
         lost = _disposable(observed, set(target.spec.machine.disks))
         machine = steps.replace_machine(host, fields, reason, lost)
@@ -193,19 +213,24 @@ def _changes(target: Machine, observed: Observed, replace_on: frozenset[str]) ->
     middle: list[Change] = []
     if observed.ports != port_lines(target.spec):
         middle.append(steps.update_ports(observed.ports, port_lines(target.spec)))
+    online = container or placing.is_online(target, fields)
     if fields:
-        middle.append(steps.update_machine(host, fields, running=running, online=container))
-    power = _power(target, observed, restarts=bool(fields) and running and not container)
+        middle.append(steps.update_machine(host, fields, running=running, online=online))
+    power = _power(target, observed, restarts=bool(fields) and running and not online)
     changes = (*mark, *disks, *root, *middle, *_dropped(target, observed), *power)
-    notes += _slow_note(target, observed)
+    notes += (*remarks.slow(target, observed), *remarks.behind(target, observed))
     return Plan(changes, (*blockers, *root_blockers), notes=notes)
 
 
 def _machine_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...]:
     """What a machine is made or started with, where it differs."""
-    machine, wanted = target.spec.machine, target.inputs.template_name
+    machine, wanted = target.spec.machine, template_name(target)
     fields: list[FieldDiff] = []
-    if wanted is not None and observed.template_name != wanted:
+    if (
+        wanted is not None
+        and observed.template_name != wanted
+        and not remarks.is_behind(target, observed)
+    ):
         fields.append(steps.diff("template_name", observed.template_name or None, wanted))
     if observed.cpu != machine.cpu:
         fields.append(steps.diff("cpu", observed.cpu, machine.cpu))
@@ -223,6 +248,7 @@ def _machine_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...
     if runs and observed.root_at_boot < root:
         before, after = show_size_exact(observed.root_at_boot), show_size_exact(root)
         fields.append(steps.diff("root filesystem", before, after))
+    fields += placing.fields(target, observed)
     return (*fields, *_login_fields(target, observed))
 
 
@@ -242,7 +268,7 @@ def _fixed_fields(target: Machine, observed: Observed) -> tuple[FieldDiff, ...]:
 def _why_replaced(target: Machine, observed: Observed) -> str:
     if observed.template_name == "":
         return "its template is gone or was rebuilt underneath it"
-    if target.inputs.template_name not in {None, observed.template_name}:
+    if template_name(target) not in {None, observed.template_name}:
         return "new template"
     return "a container gets its ports and disks when it is made"
 
@@ -331,19 +357,12 @@ def _power(target: Machine, observed: Observed, *, restarts: bool) -> tuple[Chan
     container = target.spec.engine is not None
     if observed.power == "stopped":
         what = "its container" if container else "its QEMU"
-        return (steps.power_on("stopped", f"{what} does not run"),)
+        why = f"{what} does not run" if target.spec.proxmox is None else "it is off"
+        return (steps.power_on("stopped", why),)
     if observed.power == "paused":
         why = "its container is paused" if container else "QEMU holds it still"
         return (steps.power_on("paused", why),)
     return () if observed.answers else (steps.await_boot(),)
-
-
-def _slow_note(target: Machine, observed: Observed) -> tuple[str, ...]:
-    better = accelerator(target) == "kvm" and observed.accelerator == "tcg"
-    if observed.power != "running" or not better or target.spec.accelerator != "auto":
-        return ()
-    name = target.host.name
-    return (f"{name} runs under software emulation; its next start tries KVM again",)
 
 
 def _disposable(observed: Observed, names: set[str]) -> str:
@@ -361,6 +380,8 @@ def _removal(target: Machine, observed: Observed | None) -> Plan:
         return Plan()
     if not observed.owned and not target.adopt:
         return Plan(blockers=(steps.not_ours(steps.MACHINE, host, observed),))
+    if observed.exists and observed.owned and placing.is_held(observed):
+        return Plan(blockers=(placing.held(host),))
     changes: list[Change] = []
     notes: list[str] = []
     if observed.exists:

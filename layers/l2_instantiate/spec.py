@@ -7,134 +7,43 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     InstanceOf,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from lab.model.files import File, LabFile
+from lab.model import proxmox
 from lab.model.secret import Secret, SecretText
-from lab.model.units import Duration, Size, show_size
-from layers.l2_instantiate.ports import Ports
+from lab.model.units import Duration
+from layers.l2_instantiate.machines import (
+    AnyMachine,
+    Container,
+    Declared,
+    Machine,
+    Made,
+)
 
-ROOT = "root"
 EXISTING = "existing"
-KINDS = ("docker", EXISTING, "memory", "qemu")
-_MIB = 1024**2
-_SECTOR = 512
-_LEAST_MEMORY = 128 * _MIB
-# virtio-blk cuts a serial off at 20 bytes, and the serial is the disk's name in the guest.
-_DISK_NAME = re.compile(r"^[a-z][a-z0-9-]{0,19}$")
-_RESERVED = {"seed"}
-_USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
+KINDS = ("docker", EXISTING, "memory", proxmox.KIND, "qemu")
 _LOGIN = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$")  # others name their users otherwise
 _KEY_TYPE = re.compile(r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+|sk-[a-z0-9@.-]+)$")
 _BLOB = re.compile(r"^[A-Za-z0-9+/]+={0,3}$")
 
 
-class _Declared(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Disk(_Declared):
-    """One disk. ``mount`` is L3's to carry out; here it only has to make sense."""
-
-    size: Size
-    durable: bool = Field(default=False, description="survives every rebuild of the machine")
-    mount: str | None = Field(default=None, description="where the guest mounts it")
-
-    @field_validator("size")
-    @classmethod
-    def _whole(cls, size: int) -> int:
-        if size < _MIB or size % _SECTOR:
-            raise ValueError("a disk is a whole number of 512-byte sectors, and at least 1MiB")
-        return size
-
-    @field_validator("mount")
-    @classmethod
-    def _absolute(cls, mount: str | None) -> str | None:
-        if mount is not None and not mount.startswith("/"):
-            raise ValueError(f"{mount!r} is not absolute: write it with a leading /")
-        return mount
-
-
-def _disks(disks: dict[str, Disk]) -> dict[str, Disk]:
-    if ROOT not in disks:
-        raise ValueError("a machine needs a disk named root: root: {size: 8GiB}")
-    for name, disk in disks.items():
-        if not _DISK_NAME.match(name) or name in _RESERVED:
-            raise ValueError(
-                f"{name!r} cannot be a disk's name: up to 20 of a-z, 0-9 and -, and not 'seed'"
-            )
-        twin = next((n for n, d in disks.items() if n < name and d.mount == disk.mount), None)
-        if disk.mount is not None and twin is not None:
-            raise ValueError(f"{twin} and {name} are both mounted at {disk.mount}")
-    if disks[ROOT].durable:
-        raise ValueError("root is rebuilt from the image: put what must last on a disk of its own")
-    if disks[ROOT].mount not in {None, "/"}:
-        raise ValueError("root is mounted at /: leave its mount out")
-    return disks
-
-
-def _public(keys: tuple[LabFile, ...]) -> tuple[LabFile, ...]:
-    for key in keys:
-        if b"PRIVATE KEY" in key.content:
-            raise ValueError(f"{key.path} is a private key: name the .pub file beside it")
-    return keys
-
-
-class Login(_Declared):
-    """Who may log in from the first boot on, besides the lab itself."""
-
-    user: str = "strata"
-    authorized_keys: Annotated[tuple[File, ...], AfterValidator(_public)] = ()
-
-    @field_validator("user")
-    @classmethod
-    def _plain(cls, user: str) -> str:
-        if not _USER.match(user) or user == "root":
-            raise ValueError(f"{user!r} cannot be the login: a plain user name, and not root")
-        return user
-
-    @property
-    def key_lines(self) -> tuple[str, ...]:
-        """The lines of all key files, without blanks and comments."""
-        lines = (line.strip() for key in self.authorized_keys for line in key.text.splitlines())
-        return tuple(line for line in lines if line and not line.startswith("#"))
-
-
-class Machine(_Declared):
-    """The section ``machine`` of a persona."""
-
-    cpu: int = Field(default=1, ge=1, le=255, description="virtual processors")
-    memory: Size
-    disks: Annotated[dict[str, Disk], AfterValidator(_disks)]
-    ports: Ports = ()
-    login: Login = Login()
-
-    @field_validator("memory")
-    @classmethod
-    def _enough(cls, memory: int) -> int:
-        if memory < _LEAST_MEMORY:
-            raise ValueError(f"{show_size(memory)} is too little to boot: give it 512MiB or more")
-        if memory % _MIB:
-            raise ValueError(f"memory is a whole number of MiB: write {memory // _MIB}MiB")
-        return memory
-
-
-class Provider(_Declared):
+class Provider(Declared):
     """The provider of ``lab.yaml`` that a host names.
 
     ``firmware`` is the UEFI code file of this machine, where it is not in one of the usual places.
     ``host`` is the address of a Docker engine, where it is neither ``DOCKER_HOST`` nor the usual.
     """
 
-    kind: str = Field(json_schema_extra={"enum": list(KINDS)})
+    kind: str = Field(json_schema_extra={"enum": [k for k in KINDS if k != proxmox.KIND]})
     name: str = ""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
@@ -192,7 +101,59 @@ class Provider(_Declared):
         return self
 
 
-class Existing(_Declared):
+class ProxmoxProvider(proxmox.Proxmox):
+    """A provider of kind ``proxmox``, with what only machines need of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = ""
+    seed_storage: proxmox.StorageName = Field(
+        default="local",
+        description="takes what each machine's first boot reads (content: iso)",
+    )
+    cpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
+        default="x86-64-v2-AES", description="what a machine's processors look like to it"
+    )
+    boot_deadline: Duration | None = Field(
+        default=None, description="how long a machine may take to start; 4m"
+    )
+    backend: dict[str, dict[str, str | int | bool]] | None = Field(
+        default=None,
+        description="where tofu keeps its state, in its own words; left out: this lab's state",
+        examples=[{"s3": {"bucket": "lab", "key": "lab/{host}.tfstate"}}],
+    )
+    mirror: str | None = Field(
+        default=None, description="a folder with tofu's providers, where there is no registry"
+    )
+
+    @field_validator("backend")
+    @classmethod
+    def _one_backend(cls, backend: Any) -> Any:
+        if backend is not None and len(backend) != 1:
+            raise ValueError("name one backend: backend: {s3: {bucket: lab, key: lab/{host}}}")
+        texts = [v for words in (backend or {}).values() for v in words.values()]
+        if backend is not None and not any(isinstance(t, str) and "{host}" in t for t in texts):
+            raise ValueError(
+                "each host has a state of its own: write {host} into what tells them apart, like "
+                "key: 'lab/{host}.tfstate'"
+            )
+        return backend
+
+    @field_validator("mirror")
+    @classmethod
+    def _whole_path(cls, mirror: str | None) -> str | None:
+        if mirror is not None and not mirror.startswith(("/", "~/")):
+            raise ValueError(f"{mirror!r}: write the whole path, from / or ~/")
+        return None if mirror is None else str(Path(mirror).expanduser())
+
+
+AnyProvider = Annotated[
+    Annotated[Provider, Tag(proxmox.OTHER)] | Annotated[ProxmoxProvider, Tag(proxmox.KIND)],
+    Discriminator(proxmox.variant),
+]
+
+
+class Existing(Declared):
     """The section ``existing``: how to log in to a machine that this lab did not make.
 
     Its ``address`` stands beside, in the host's entry.
@@ -241,13 +202,13 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    provider: Provider
-    machine: Machine | None = None
+    provider: AnyProvider
+    machine: AnyMachine | None = None
     existing: Existing | None = None
 
     @field_validator("machine")
     @classmethod
-    def _made_by_somebody(cls, machine: Machine | None, info: ValidationInfo) -> Machine | None:
+    def _made_by_somebody(cls, machine: Made | None, info: ValidationInfo) -> Made | None:
         if machine is not None and _kind(info) == EXISTING:
             raise ValueError(
                 "the machines of this provider are there already (kind: existing): take machine "
@@ -269,21 +230,22 @@ class Document(BaseModel):
 
 def _kind(info: ValidationInfo) -> str | None:
     provider = info.data.get("provider")
-    return provider.kind if isinstance(provider, Provider) else None
+    return provider.kind if isinstance(provider, Provider | ProxmoxProvider) else None
 
 
-class Spec(_Declared):
+class Spec(Declared):
     """One machine: the section, and how its provider makes it; or one that is there already."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    section: Machine | None = Field(default=None, alias="machine")
+    section: AnyMachine | None = Field(default=None, alias="machine")
     existing: Existing | None = None
     engine: str | None = Field(default=None, description="of a container: see Provider.engine")
     isolated: bool = False
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
     boot_deadline: int | None = Field(default=None, description="seconds")
+    proxmox: ProxmoxProvider | None = Field(default=None, description="where it is made, if there")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -292,7 +254,7 @@ class Spec(_Declared):
         return self
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> Machine | Container:
         """The section of a machine that is made; MUST NOT be asked of one that is there already."""
         if self.section is None:
             raise TypeError("this machine is there already: it has no section machine")
@@ -300,16 +262,20 @@ class Spec(_Declared):
 
 
 class Inputs(BaseModel):
-    """From below. ``template`` is ``None`` while it is only predicted."""
+    """From below. ``template`` is ``None`` while it is only predicted.
+
+    ``stays``: the template is for new machines; one that lies on another is not made anew for it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     accelerator: Literal["kvm", "tcg"] | None = None
     template: str | None = None
     template_name: str | None = None
+    stays: bool = False
 
 
-class ObservedDisk(_Declared):
+class ObservedDisk(Declared):
     """One disk as it is: bytes it can hold, bytes it takes on this machine (``None``: unknown).
 
     ``place`` is where it lies, for people, where its name alone does not tell.
@@ -322,7 +288,7 @@ class ObservedDisk(_Declared):
     place: str = ""
 
 
-class Observed(_Declared):
+class Observed(Declared):
     """One machine as it is: while it runs as it runs, while it is off as it would start.
 
     Attributes:
@@ -334,12 +300,16 @@ class Observed(_Declared):
         template_name: ``""`` where the root disk no longer fits what it was made from.
         disks: All that exist, ``root`` among them.
         attached: The disks besides root that it has, sorted.
+        settings: What else a machine of Proxmox VE is set to, live: see settings.py.
+        pending: Those of them that are set to something else from its next start on.
         mounts: Of a container: which of them it has where, ``"data at /srv"``, sorted.
         isolated: Of a QEMU machine: its network leads nowhere.
         root_at_boot: Size of the root disk when the guest last booted; it grows its filesystem
             then.
         ports: Sorted long forms.
         port: Where its SSH is.
+        address: Where it is found, where it has an address of its own.
+        id, node: Of a machine of Proxmox VE.
         host_key, identity_file: ``None`` where the key is missing or is not the guest's.
         refused: Why a machine that is there already is not believed to be the one that is meant.
     """
@@ -354,8 +324,13 @@ class Observed(_Declared):
     template_name: str | None = None
     cpu: int = 0
     memory: int = 0
-    disks: dict[str, ObservedDisk] = {}
+    disks: dict[str, ObservedDisk] = Field(default_factory=dict)
     attached: tuple[str, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    pending: dict[str, Any] = Field(default_factory=dict)
+    address: str | None = None
+    id: int | None = None
+    node: str = ""
     mounts: tuple[str, ...] = ()
     isolated: bool = False
     root_at_boot: int = 0

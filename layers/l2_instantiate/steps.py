@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lab.model.plan import JSON, Action, Blocker, Change, FieldDiff
 from lab.model.units import show_size, show_size_exact
-from layers.l2_instantiate.spec import ROOT, Disk, Observed, ObservedDisk, Spec
+from layers.l2_instantiate.machines import ROOT, Disk
+from layers.l2_instantiate.spec import Observed, ObservedDisk, Spec
 from layers.l2_instantiate.wanted import mount_lines
 
 MACHINE = "machine"

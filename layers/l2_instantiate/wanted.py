@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from lab.layer import Target
-from layers.l2_instantiate.spec import ROOT, Inputs, Observed, ObservedDisk, Spec
+from layers.l2_instantiate.machines import ROOT, Container
+from layers.l2_instantiate.spec import Inputs, Observed, ObservedDisk, Spec
 
 Machine = Target[Spec, Inputs]
 REPLACE_ON = frozenset({"template_name"})
@@ -21,7 +22,7 @@ def desired(target: Machine) -> Observed:
     return Observed(
         power="running",
         accelerator=accelerator(target),
-        template_name=target.inputs.template_name,
+        template_name=template_name(target),
         cpu=machine.cpu,
         memory=machine.memory,
         disks={n: ObservedDisk(size=d.size, durable=d.durable) for n, d in machine.disks.items()},
@@ -38,6 +39,12 @@ def desired(target: Machine) -> Observed:
     )
 
 
+def template_name(target: Machine) -> str | None:
+    """What it is made from: the layer below's, or a container's own."""
+    machine = target.spec.machine
+    return machine.template if isinstance(machine, Container) else target.inputs.template_name
+
+
 def extra_disks(spec: Spec) -> tuple[str, ...]:
     """The declared disks besides root, sorted."""
     return tuple(sorted(n for n in spec.machine.disks if n != ROOT))
@@ -52,7 +59,9 @@ def mount_lines(spec: Spec) -> tuple[str, ...]:
 
 
 def port_lines(spec: Spec) -> tuple[str, ...]:
-    """The declared forwards in long form, sorted."""
+    """The declared forwards in long form, sorted; none where it has an address of its own."""
+    if spec.proxmox is not None:
+        return ()
     return tuple(str(p) for p in sorted(spec.machine.ports))
 
 

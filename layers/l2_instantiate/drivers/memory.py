@@ -8,7 +8,8 @@ from lab.clients.memory import Store
 from lab.layer import Target, Workspace
 from lab.model.plan import Action, Change
 from layers.l2_instantiate import steps
-from layers.l2_instantiate.spec import ROOT, Inputs, Observed, Spec
+from layers.l2_instantiate.machines import ROOT
+from layers.l2_instantiate.spec import Inputs, Observed, Spec
 from layers.l2_instantiate.wanted import REPLACE_ON, desired
 
 _LAYER = "l2_instantiate"

@@ -17,11 +17,21 @@ for i in "$@"; do
 done"""
 
 # What the programs say is kept in $said, so that only the last attempt is shown.
+# Nobody is there to be asked, so packages are not searched for questions before they are unpacked:
+# their own scripts come to the same answers. Where apt's hook is not Debian's own line, it stays.
+# Nor is the order of unpacking packed away for whoever debugs apt's planner. Both cost a second.
 FUNCTIONS = r"""export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 [ -d $lib ] || mkdir -p -m 700 $lib
+hooks=$(grep -his pre-install-pkgs /etc/apt/apt.conf /etc/apt/apt.conf.d/* || :)
+conf='Dir::Log::Planner "/dev/null";'
+case $hooks in 'DPkg::Pre-Install-Pkgs {"/usr/sbin/dpkg-preconfigure --apt || true";};')
+  conf="$conf$nl#clear DPkg::Pre-Install-Pkgs;" ;;
+esac
+printf '%s\n' "$conf" >$lib/apt.conf
 apt() {
-  apt-get -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 \
-    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" </dev/null
+  apt-get -c $lib/apt.conf -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 \
+    -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+    "$@" </dev/null
 }
 patient() {
   tries=0

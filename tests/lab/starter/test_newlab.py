@@ -1,5 +1,6 @@
 """A new lab is valid as it stands, and never lands on something else."""
 
+import re
 import subprocess
 import sys
 
@@ -86,3 +87,12 @@ def test_the_workflow_is_yaml_and_plans_no_strangers_branch(tmp_path):
     job = yaml.safe_load(text)["jobs"]["plan"]
     assert "head.repo.full_name == github.repository" in job["if"]
     assert "lab plan --against" in text
+
+
+def test_its_just_has_every_word_of_an_operator(repository):
+    """Whatever the project's own list offers before it turns to developers."""
+    ours = (repository / "justfile").read_text().partition("\ndemo:")[0]
+    given = newlab.contents("home")["justfile"]
+    words = re.findall(r"^([a-z]+) \*args:\n    @(lab .*)$", ours, re.MULTILINE)
+    assert len(words) > 15
+    assert [(w, does) for w, does in words if f"\n{w} *args:\n    @{does}\n" not in given] == []

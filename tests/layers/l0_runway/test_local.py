@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -53,6 +54,20 @@ def test_what_builds_templates_is_not_asked_for_where_none_is_built(workspace, t
     cloud = {**DOCUMENT, "image": {"base": {"url": "https://x.lan/a", "checksum": "y"}}}
     observed = LocalDriver(workspace).observe(target_of(cloud))
     assert "mmdebstrap" not in {*observed.tools, *(tool.name for tool in observed.missing)}
+
+
+def test_for_proxmox_tofu_is_asked_for_and_what_makes_disks(workspace, target_of, monkeypatch):
+    there = {"ssh", "mmdebstrap", "sfdisk", "mke2fs", "unshare", "apt-config", "mcopy"}
+    monkeypatch.setattr("shutil.which", lambda name, path=None: name if name in there else None)
+    spec = target_of({"provider": {"kind": "qemu"}}).spec.model_copy(
+        update={"emulator": False, "builds": "debian-13", "tofu": True}
+    )
+    seen = LocalDriver(workspace).observe(dataclasses.replace(target_of({}), spec=spec))
+    assert {tool.name for tool in seen.missing} == {"qemu-img", "mkfs.vfat", "tofu"}
+    there |= {"terraform", "qemu-img", "mkfs.vfat"}
+    workspace.close()
+    seen = LocalDriver(workspace).observe(dataclasses.replace(target_of({}), spec=spec))
+    assert seen.missing == ()
 
 
 def test_a_firmware_that_is_not_there_is_missed(workspace, target_of, tmp_path):

@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from lab.model.files import LabFile
+from lab.model.host import Host
 from layers.l1_image import LAYER, planner
 from layers.l1_image.spec import Document, Image, Spec
 
@@ -85,7 +86,9 @@ def test_a_cloud_image_is_named_by_its_file_and_checksum():
         ({"base": {"url": "https://x.lan/a.qcow2", "checksum": "md5:1"}}, "sha256: and 64 hex"),
         ({"base": {"url": "ftp://x.lan/a", "checksum": WHOLE["checksum"]}}, "neither an http(s)"),
         ({"base": {"url": "a.qcow2", "checksum": WHOLE["checksum"]}}, "whole path"),
-        ({"base": WHOLE, "packages": ["jq"]}, "belongs under system:"),
+        ({"base": {**WHOLE, "url": "https://me:pw@x.lan/a"}}, "no user or password"),
+        ({"base": "debian-13", "template": "debian-13"}, "not the name of a template"),
+        ({"base": "debian-13", "captured": "web1@1a2b3c4d"}, "name it at template"),
         ({"base": "debian-13", "packages": ["jq; rm -rf /"]}, "not the name of a Debian package"),
         ({"base": "debian-13", "package": ["jq"]}, "Extra inputs are not permitted"),
         ({"base": "debian-13", "files": {"etc/x": {"content": ""}}}, "not the whole path"),
@@ -98,6 +101,26 @@ def test_a_cloud_image_is_named_by_its_file_and_checksum():
 )
 def test_bad_input_is_refused_in_plain_words(section, said):
     assert said in message(section)
+
+
+def test_what_a_cloud_image_cannot_be_given_is_told_one_by_one_at_its_place():
+    parts = LAYER.parts(
+        Document.model_validate(
+            {"image": {"base": WHOLE, "packages": ["jq"], "kernel_parameters": ["quiet"]}}
+        )
+    )
+    problems = planner.check(Host("web1", "web", "box"), parts[0])
+    assert [path for path, _ in problems] == [("image", "packages"), ("image", "kernel_parameters")]
+    assert all("belongs under system:" in what for _, what in problems)
+
+
+def test_a_promoted_template_is_the_one_that_machines_get_and_containers_follow_their_definition():
+    promoted = image(template="web-0123456789ab")
+    spec = Spec.of(promoted)
+    assert (spec.name, spec.pinned) == ("web-0123456789ab", True)
+    assert spec.own_name == name()
+    container = Spec.of(promoted, engine="")
+    assert (container.name, container.pinned) == (container.own_name, False)
 
 
 def test_a_persona_without_an_image_has_no_part():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from lab.layer import Workspace
 from layers.l2_instantiate import planner
 from layers.l2_instantiate.drivers.memory import MemoryDriver
-from layers.l2_instantiate.spec import ROOT, Observed, ObservedDisk
+from layers.l2_instantiate.machines import ROOT
+from layers.l2_instantiate.spec import Observed, ObservedDisk
 
 GIB = 1024**3
 NAMES = st.sampled_from(["data", "logs", "scratch"])

@@ -149,6 +149,19 @@ def test_versions_holds_and_absence(trial):
     assert trial.run("dpkg -l pot tea 2>/dev/null | grep ^ii || :; cat /var/lib/strata/owned") == ""
 
 
+def test_only_debians_own_look_for_questions_is_left_out(trial):
+    trial.stock(("tea", "1.0"), ("cup", "1"))
+    hook = "/usr/sbin/dpkg-preconfigure"
+    trial.run(f"mv {hook} {hook}.real; printf '#!/bin/sh\ntouch /asked\n' >{hook}; chmod +x {hook}")
+    trial.converge({"repositories": SHOP, "packages": ["tea"]})
+    assert trial.run("ls /asked 2>/dev/null || :") == ""
+
+    own = 'DPkg::Pre-Install-Pkgs {"touch /mine";};'
+    trial.run(f"printf '%s\n' '{own}' >/etc/apt/apt.conf.d/99own")
+    trial.converge({"repositories": SHOP, "packages": ["tea", "cup"]})
+    assert trial.run("ls /asked /mine") == "/asked\n/mine"
+
+
 def test_nothing_goes_that_nobody_asked_for(trial):
     trial.stock(("cup", "1"), ("pot", "1", "cup"))
     trial.run("apt-get -qq install /srv/shop/cup_1.deb /srv/shop/pot_1.deb 2>&1")

@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import folders
 from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Target, Workspace
@@ -39,6 +40,11 @@ _BUILDING = (
     Tool(name="unshare", package="util-linux", use="build templates"),
     Tool(name="apt-config", package="apt", use="build templates"),
 )
+_DISKS = (  # those of _RUNNING that building a disk takes, where no machine runs here
+    Tool(name="qemu-img", package="qemu-utils", use="build templates"),
+    Tool(name="mkfs.vfat", package="dosfstools", use="build templates"),
+    Tool(name="mcopy", package="mtools", use="build templates"),
+)
 _CONTAINERS = (
     Tool(name="docker", package="docker-cli", use="renew the logins of containers"),
     _LOGIN,
@@ -48,6 +54,11 @@ _IMPORTING = (
     Tool(name="mmdebstrap", package="mmdebstrap", use="build templates"),
     Tool(name="unshare", package="util-linux", use="build templates"),
     Tool(name="apt-config", package="apt", use="build templates"),
+)
+_TOFU = Tool(
+    name="tofu",
+    use="make machines on Proxmox VE",
+    how="install OpenTofu 1.6 or newer (Terraform does, too); with Go on this machine: just peers",
 )
 _FIRMWARE = Tool(name="UEFI firmware", package="ovmf", use="boot machines")
 _FIRMWARE_PLACES = (
@@ -126,11 +137,12 @@ class _Looks:
 
     def __init__(self, workspace: Workspace) -> None:
         del workspace  # the machine is the same for every lab
-        self._found: dict[tuple[bool, bool, bool, str], _Machine] = {}
+        self._found: dict[tuple[bool, bool, bool, str, bool], _Machine] = {}
 
     def at(self, needs: Spec) -> _Machine:
         """Tools and firmware."""
-        key = (needs.emulator, needs.engine is not None, bool(needs.builds), needs.firmware)
+        engine, builds = needs.engine is not None, bool(needs.builds)
+        key = (needs.emulator, engine, builds, needs.firmware, needs.tofu)
         if key not in self._found:
             self._found[key] = _look(needs)
         return self._found[key]
@@ -139,7 +151,8 @@ class _Looks:
 def _tools(needs: Spec) -> tuple[Tool, ...]:
     if needs.engine is not None:
         return (*_CONTAINERS, *(_IMPORTING if needs.builds else ()))
-    return (*(_RUNNING if needs.emulator else (_LOGIN,)), *(_BUILDING if needs.builds else ()))
+    building = (*(() if needs.emulator else _DISKS), *_BUILDING) if needs.builds else ()
+    return (*(_RUNNING if needs.emulator else (_LOGIN,)), *building)
 
 
 def _look(needs: Spec) -> _Machine:
@@ -151,9 +164,17 @@ def _look(needs: Spec) -> _Machine:
     if needs.emulator and not any(Path(place).is_file() for place in places):
         missing.append(_FIRMWARE)
     found = {name: "" for name, place in there.items() if place is not None}
+    if needs.tofu and not _has_tofu(path):
+        missing.append(_TOFU)
     if _EMULATOR in found:
         found[_EMULATOR] = _version()
     return _Machine(tuple(missing), found, _cannot_build() if needs.builds else "")
+
+
+def _has_tofu(path: str) -> bool:
+    """Also one that was built by ``just peers``."""
+    built = folders.cache() / "strata" / "peers" / "tofu"
+    return any(shutil.which(name, path=path) for name in ("tofu", str(built), "terraform"))
 
 
 def _version() -> str:

@@ -12,6 +12,7 @@ from lab.clients.process import run
 from lab.errors import DriverError, TransportError
 from lab.layer import Target, Workspace
 from lab.model.plan import Action, Change, FieldDiff
+from lab.model.template import Template
 from lab.model.units import show_size
 from layers.l1_image import baseline as records
 from layers.l1_image import tree
@@ -77,6 +78,23 @@ class ContainerDriver:
             for kept in unneeded.values()
         )
 
+    def spare(self, keep: frozenset[str]) -> tuple[Change, ...]:  # noqa: ARG002 (the protocol's)
+        """Nothing: every one is built from its definition."""
+        return ()
+
+    def templates(self) -> tuple[Template, ...]:
+        """Every template of this lab in the engines that it uses and that answer."""
+        return tuple(
+            Template(
+                name=kept.name,
+                size=kept.size,
+                users=tuple(sorted(shelf.users(kept.name))),
+                definition=kept.definition.model_dump(mode="json"),
+                baseline=kept.baseline,
+            )
+            for kept, shelf in self._all()
+        )
+
     def prune(self, change: Change) -> None:
         """Delete one of those, unless a container was made from it meanwhile."""
         name = change.what.removeprefix(_KIND)
@@ -92,13 +110,16 @@ class ContainerDriver:
     def _unneeded(
         self, keep: frozenset[str], leaving: frozenset[str]
     ) -> Iterator[tuple[Kept, Shelf]]:
+        for kept, shelf in self._all():
+            if kept.name not in keep and not shelf.users(kept.name) - leaving:
+                yield kept, shelf
+
+    def _all(self) -> Iterator[tuple[Kept, Shelf]]:
         pool = self._workspace.resource(engines)
         for engine in pool.used() or (pool.at(""),):
             shelf = Shelf(engine, self._workspace.lab)
             try:
-                for kept in shelf.all():
-                    if kept.name not in keep and not shelf.users(kept.name) - leaving:
-                        yield kept, shelf
+                yield from [(kept, shelf) for kept in shelf.all()]
             except TransportError:
                 continue  # what cannot be seen is not pruned
 

@@ -1,7 +1,7 @@
 """The folder of templates: found, locked, put in place whole, deleted when nobody uses them.
 
 images/<name>/disk.qcow2       read-only; the overlays of machines lie on it
-images/<name>/definition.json  what it was made from, and how large the disk must be
+images/<name>/definition.json  what it was made from, when, and how large the disk must be
 images/<name>/baseline.json    what it holds
 images/<name>/build.log        what mmdebstrap said
 images/<name>/users/<host>     written by whoever puts a machine on it
@@ -16,13 +16,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from lab.model.baseline import Baseline
 from layers.l1_image import tree
 from layers.l1_image.buildroom import BuildRoom
-from layers.l1_image.spec import Definition, Spec
+from layers.l1_image.spec import Definition
+
+
+class Named(Protocol):
+    """What a template is called and was made from: a spec, or a capture."""
+
+    @property
+    def name(self) -> str:
+        """The template's name."""
+        ...
+
+    @property
+    def definition(self) -> Definition:
+        """What went in."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,8 @@ class Kept:
     size: int
     damaged: str
     users: tuple[str, ...]
+    made: str = ""
+    captured: str = ""
 
 
 class Images(BuildRoom):
@@ -49,11 +66,13 @@ class Images(BuildRoom):
         try:
             kept = json.loads((folder / "definition.json").read_bytes())
             definition, size = Definition.model_validate(kept["definition"]), int(kept["size"])
+            made, captured = str(kept.get("made", "")), str(kept.get("captured", ""))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, ValidationError):
             return None
-        return Kept(name, definition, size, self._damage(name, size), self._users(name))
+        damage, users = self._damage(name, size), self._users(name)
+        return Kept(name, definition, size, damage, users, made, captured)
 
     def baseline(self, name: str) -> Baseline | None:
         """What was recorded when it was made."""
@@ -77,7 +96,15 @@ class Images(BuildRoom):
         """The template that this host's machine lies on."""
         return next((kept for kept in self.all() if host in kept.users), None)
 
-    def place(self, spec: Spec, built: Path, baseline: Baseline, log: Path) -> None:
+    def place(
+        self,
+        named: Named,
+        built: Path,
+        baseline: Baseline,
+        log: Path | None = None,
+        *,
+        captured: str = "",
+    ) -> None:
         """Put a finished disk in its place, with its records, at once or not at all."""
         ready = built / "ready"
         ready.mkdir(mode=0o755)
@@ -85,19 +112,20 @@ class Images(BuildRoom):
         (built / "disk.qcow2").rename(disk)
         disk.chmod(0o444)
         record = {
-            "name": spec.name,
+            "name": named.name,
             "lab": self._workspace.lab,
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "size": disk.stat().st_size,
-            "definition": spec.definition.model_dump(mode="json"),
+            "definition": named.definition.model_dump(mode="json"),
+            **({"captured": captured} if captured else {}),
         }
         (ready / "definition.json").write_text(json.dumps(record, indent=1))
         (ready / "baseline.json").write_text(baseline.model_dump_json())
-        if log.exists():
+        if log is not None and log.exists():
             (ready / "build.log").write_bytes(log.read_bytes())
         for path in (*ready.iterdir(), ready):
             _flush(path)
-        place = self.folder / spec.name
+        place = self.folder / named.name
         if place.exists():
             place.rename(built / "replaced")
         ready.rename(place)
@@ -105,26 +133,37 @@ class Images(BuildRoom):
 
     def borrow(self, name: str, built: Path) -> bool:
         """Share that template of the lab that lends to this one: the same files, no second copy."""
-        lender = self._workspace.lender
-        if lender is None:
+        theirs, ready = self._lent(name), built / "borrowed"
+        if theirs is None:
             return False
-        theirs = lender / self.folder.name / name
-        ready = built / "borrowed"
         try:
-            size = int(json.loads((theirs / "definition.json").read_bytes())["size"])
-            if (theirs / "disk.qcow2").stat().st_size != size:
-                return False
             ready.mkdir(mode=0o755)
             for file in theirs.iterdir():
                 if file.is_file():
                     os.link(file, ready / file.name)
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
             return False
         place = self.folder / name
         if place.exists():
             place.rename(built / "replaced")
         ready.rename(place)
         return True
+
+    def is_lent(self, name: str) -> bool:
+        """Whether the lab that lends to this one has that template, whole."""
+        return self._lent(name) is not None
+
+    def _lent(self, name: str) -> Path | None:
+        lender = self._workspace.lender
+        if lender is None:
+            return None
+        theirs = lender / self.folder.name / name
+        try:
+            size = int(json.loads((theirs / "definition.json").read_bytes())["size"])
+            whole = (theirs / "disk.qcow2").stat().st_size == size
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return theirs if whole else None
 
     def delete(self, name: str) -> None:
         """Delete a template that nobody uses; one that got a user meanwhile stays."""

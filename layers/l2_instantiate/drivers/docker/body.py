@@ -7,8 +7,8 @@ from typing import Any
 
 from lab.model.mark import LAB, TEMPLATE
 from layers.l2_instantiate.drivers.docker.containers import PORT, SSH
+from layers.l2_instantiate.machines import Made as Machine
 from layers.l2_instantiate.ports import LOOPBACK, Forward
-from layers.l2_instantiate.spec import Machine
 from layers.l2_instantiate.wanted import Machine as Target
 from layers.l2_instantiate.wanted import extra_disks
 

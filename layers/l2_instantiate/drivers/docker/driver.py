@@ -14,7 +14,8 @@ from layers.l2_instantiate.drivers.docker.body import ssh_forward
 from layers.l2_instantiate.drivers.docker.containers import Found
 from layers.l2_instantiate.drivers.docker.place import Place, Record
 from layers.l2_instantiate.drivers.docker.power import Patience, Power
-from layers.l2_instantiate.spec import ROOT, Observed, ObservedDisk
+from layers.l2_instantiate.machines import ROOT
+from layers.l2_instantiate.spec import Observed, ObservedDisk
 from layers.l2_instantiate.wanted import CONTAINER_REPLACE_ON, Machine, accelerator
 
 _LIMITS = {"cpu", "memory"}

@@ -13,7 +13,8 @@ from lab.clients.docker import Engine, Refused
 from lab.errors import NotOwned
 from lab.faults import point
 from layers.l2_instantiate.drivers.docker.place import Place
-from layers.l2_instantiate.spec import ROOT, ObservedDisk, Spec
+from layers.l2_instantiate.machines import ROOT
+from layers.l2_instantiate.spec import ObservedDisk, Spec
 
 _DISK = "strata.disk"
 _DURABLE = "strata.durable"

@@ -12,7 +12,7 @@ from lab.faults import point
 from layers.l2_instantiate import network
 from layers.l2_instantiate.drivers.qemu import images
 from layers.l2_instantiate.drivers.qemu.folder import Folder, Record, Settings
-from layers.l2_instantiate.spec import ROOT
+from layers.l2_instantiate.machines import ROOT
 from layers.l2_instantiate.wanted import Machine
 
 

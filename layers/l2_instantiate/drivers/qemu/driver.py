@@ -11,13 +11,15 @@ from typing import Any, Literal
 from lab.errors import DriverError, TransportError
 from lab.layer import Workspace
 from lab.model.plan import Action, Change
+from lab.model.template import BootDisk
 from layers.l2_instantiate import keys, network, steps
-from layers.l2_instantiate.drivers.qemu import building, images, process
+from layers.l2_instantiate.drivers.qemu import bootdisk, building, images, process
 from layers.l2_instantiate.drivers.qemu.command import NETWORK, rule, ssh_forward
 from layers.l2_instantiate.drivers.qemu.folder import Folder, Record, Settings
 from layers.l2_instantiate.drivers.qemu.power import Patience, Power
 from layers.l2_instantiate.drivers.qemu.process import Process
-from layers.l2_instantiate.spec import ROOT, Observed, ObservedDisk
+from layers.l2_instantiate.machines import ROOT
+from layers.l2_instantiate.spec import Observed, ObservedDisk
 from layers.l2_instantiate.wanted import REPLACE_ON, Machine
 
 
@@ -49,6 +51,16 @@ class QemuDriver:
         folder = Folder(self._workspace, target.host.name)
         with _told(f"{change.action} {change.what} of {folder.host}"):
             self._apply(target, change, folder)
+
+    @contextlib.contextmanager
+    def boot_disk(self, target: Machine, *, live: bool) -> Iterator[BootDisk]:
+        """A copy of the root disk and the template below it, in one qcow2 file."""
+        folder = Folder(self._workspace, target.host.name)
+        with (
+            _told(f"copy the boot disk of {folder.host}"),
+            bootdisk.boot_disk(target, folder, self._patience, live=live) as disk,
+        ):
+            yield disk
 
     def _apply(self, target: Machine, change: Change, folder: Folder) -> None:
         power = Power(target, folder, self._patience)

@@ -24,8 +24,9 @@ from layers.l2_instantiate.drivers.qemu.folder import Folder, Record
 from layers.l2_instantiate.drivers.qemu.process import Process
 from layers.l2_instantiate.drivers.qemu.seed import write_seed
 from layers.l2_instantiate.home import private_folder
+from layers.l2_instantiate.machines import ROOT
 from layers.l2_instantiate.ports import parse_forward
-from layers.l2_instantiate.spec import ROOT, Inputs, Spec
+from layers.l2_instantiate.spec import Inputs, Spec
 from layers.l2_instantiate.wanted import accelerator as chosen
 
 _TICK = 0.3
@@ -111,15 +112,20 @@ class Power:
                 self._end(found)
         self.start()
 
-    def stop(self, *, at_once: bool = False) -> None:
-        """End it: the guest is asked first and given its time, unless there is nothing to save."""
+    def stop(self, *, at_once: bool = False) -> bool:
+        """End it: the guest is asked first and given its time, unless there is nothing to save.
+
+        Whether the guest shut down by itself.
+        """
         record = self._folder.read()
         found = process.find(self._folder, record) if record else None
         if found is None or record is None:
-            return
+            return False
         if record.answered and not at_once:
             self._shut_down(found)
+        in_order = not found.is_alive()
         self._end(found)
+        return in_order
 
     def _boot(self) -> None:
         """Start QEMU; once more after a panic, and without KVM where KVM cannot run the guest."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from pathlib import Path
 
 from lab.clients.process import run
 from layers.l2_instantiate.drivers.qemu.folder import Folder, Record
+from layers.l2_instantiate.firstboot import FirstBoot
 from layers.l2_instantiate.keys import host_key_files
 
 _BYTES = 1024**2
@@ -16,35 +16,22 @@ _BYTES = 1024**2
 _ENV = {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin", "MTOOLSRC": ""}
 
 
+def first_boot(record: Record) -> FirstBoot:
+    """What the guest is told."""
+    keys = (f"{record.identity} strata", *record.authorized_keys)
+    return FirstBoot(record.host, record.user, keys, record.host_key)
+
+
 def user_data(record: Record, private_host_key: str) -> str:
-    """The cloud-config: JSON, which is YAML, so that no value can break out of its place."""
-    config = {
-        "users": [
-            {
-                "name": record.user,
-                "sudo": "ALL=(ALL) NOPASSWD:ALL",
-                "shell": "/bin/bash",
-                "lock_passwd": True,
-                "ssh_authorized_keys": [f"{record.identity} strata", *record.authorized_keys],
-            }
-        ],
-        "disable_root": True,
-        "ssh_pwauth": False,
-        "ssh_deletekeys": False,
-        "ssh_genkeytypes": [],
-        "ssh_keys": {"ed25519_private": private_host_key, "ed25519_public": record.host_key},
-        "growpart": {"mode": "auto", "devices": ["/"]},
-        "resize_rootfs": True,
-    }
-    return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"
+    """The cloud-config of that machine."""
+    return first_boot(record).user_data(private_host_key)
 
 
 def meta_data(record: Record) -> str:
     """The instance: another one whenever the guest must read its seed again."""
     login = [record.user, *record.authorized_keys, record.identity, record.host_key]
     digest = hashlib.sha256("\n".join(login).encode()).hexdigest()[:12]
-    instance = f"{record.host}-{record.generation}-{digest}"
-    return json.dumps({"instance-id": instance, "local-hostname": record.host}) + "\n"
+    return first_boot(record).meta_data(f"{record.host}-{record.generation}-{digest}")
 
 
 def write_seed(folder: Folder, record: Record) -> None:

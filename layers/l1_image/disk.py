@@ -13,7 +13,7 @@ from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Report, Workspace
 from lab.model.units import show_size
-from layers.l1_image.drivers.debian import recipe
+from layers.l1_image import debian
 from layers.l1_image.spec import Spec
 from layers.l1_image.tree import namespaces
 
@@ -34,7 +34,7 @@ def make(spec: Spec, folder: Path, workspace: Workspace, report: Report) -> Path
     with raw.open("wb") as file:
         file.truncate((_START + root + 1) * _MIB)
     _run(["sfdisk", "--quiet", raw], spec, workspace, stdin=_table(spec, root).encode())
-    _copy(folder / "esp.img", raw, _MIB)
+    copy_into(folder / "esp.img", raw, _MIB)
     report(f"write the root filesystem, {show_size(used)}", 0, used)
     where = f"offset={_START * _MIB},lazy_itable_init=1,root_owner=0:0"
     mke2fs = ["mke2fs", "-q", "-t", "ext4", "-L", "root", "-E", where, "-d", "tree"]
@@ -45,8 +45,8 @@ def make(spec: Spec, folder: Path, workspace: Workspace, report: Report) -> Path
 
 
 def _table(spec: Spec, root: int) -> str:
-    esp_id, root_id = (recipe.partition_uuid(spec.name, name) for name in ("esp", "root"))
-    disk_id = recipe.partition_uuid(spec.name, "disk")
+    esp_id, root_id = (debian.partition_uuid(spec.name, name) for name in ("esp", "root"))
+    disk_id = debian.partition_uuid(spec.name, "disk")
     return (
         f"label: gpt\nlabel-id: {disk_id}\n"
         f"start=1MiB, size={_ESP}MiB, type=U, uuid={esp_id}, name=ESP\n"
@@ -58,8 +58,8 @@ def _esp(spec: Spec, folder: Path, workspace: Workspace) -> None:
     tree, image = folder / "tree", folder / "esp.img"
     with image.open("wb") as file:
         file.truncate(_ESP * _MIB)
-    (folder / "loader.conf").write_text(recipe.LOADER)
-    entry = recipe.loader_entry(spec.name, spec.definition.kernel_parameters)
+    (folder / "loader.conf").write_text(debian.LOADER)
+    entry = debian.loader_entry(spec.name, spec.definition.kernel_parameters)
     (folder / "debian.conf").write_text(entry)
     placed = {
         "::/EFI/BOOT/BOOTX64.EFI": tree / _LOADER,
@@ -86,13 +86,19 @@ def _linked(tree: Path, name: str) -> Path:
         ) from error
 
 
-def _copy(source: Path, target: Path, offset: int) -> None:
-    """Copy one file into another at ``offset``; runs of zeros stay holes."""
+def copy_into(
+    source: Path, target: Path, offset: int, *, begin: int = 0, end: int | None = None
+) -> None:
+    """Copy a file, or from ``begin`` to ``end`` of it, into another at ``offset``.
+
+    Runs of zeros stay holes.
+    """
     empty = bytes(_MIB)
     with source.open("rb") as reading, target.open("r+b") as writing:
+        reading.seek(begin)
         writing.seek(offset)
-        while piece := reading.read(_MIB):
-            if piece == empty:
+        while piece := reading.read(min(_MIB, _MIB if end is None else end - reading.tell())):
+            if piece == empty[: len(piece)]:
                 writing.seek(len(piece), os.SEEK_CUR)
             else:
                 writing.write(piece)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import http.client
-import json
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Report, Workspace
-from layers.l1_image.spec import Base, Spec
+from layers.l1_image import diskfile
+from layers.l1_image.base import Base
+from layers.l1_image.spec import Spec
 
 _PIECE = 1 << 20
 _TIMEOUT = 30.0
@@ -38,31 +39,67 @@ def make(spec: Spec, folder: Path, workspace: Workspace, report: Report) -> Path
     partial = cache / f"{base.checksum.split(':')[1]}.part"
     with partial.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _fetch(base, partial, workspace, report)
-        try:
-            _verify(partial, base, workspace, report)
-        except DriverError:
-            partial.unlink(missing_ok=True)  # what is wrong is not resumed
-            raise
+        _download(base, partial, workspace, report)
         disk = _convert(partial, spec, folder, workspace)
         partial.unlink()
     return disk
 
 
-def _fetch(base: Base, partial: Path, workspace: Workspace, report: Report) -> None:
+def _download(base: Base, partial: Path, workspace: Workspace, report: Report) -> None:
+    """Have it whole and as the checksum says; what was resumed and is wrong is fetched anew."""
+    resumed = _fetch(base, partial, workspace, report)
+    try:
+        _verify(partial, base, workspace, report)
+    except DriverError:
+        partial.unlink(missing_ok=True)  # what is wrong is not resumed
+        if not resumed:
+            raise
+        report("what was there before does not belong to it: download it anew")
+        _download(base, partial, workspace, report)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to another address, but never out of https or to what is no web address."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        scheme, before = urlsplit(newurl).scheme, urlsplit(req.full_url).scheme
+        if scheme not in {"http", "https"} or (before, scheme) == ("https", "http"):
+            fp.close()
+            raise DriverError(
+                f"Unable to download {req.full_url}: the server sends us on to {newurl}, "
+                f"and that is not as safe.",
+                hint="name the address where it really is at image.base.url",
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _fetch(base: Base, partial: Path, workspace: Workspace, report: Report) -> bool:
+    """Download what is not there yet; whether something was there already."""
     have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(base.url, headers={"User-Agent": "strata"})  # noqa: S310
+    headers = {"User-Agent": "strata", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(base.url, headers=headers)  # noqa: S310 (checked)
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 (checked)
-            _store(answer, partial, have, workspace, report)
+        with urllib.request.build_opener(_Redirects).open(request, timeout=_TIMEOUT) as answer:
+            if answer.status != _PARTIAL or _continues(answer, have):
+                return _store(answer, partial, have, workspace, report)
+        partial.unlink(missing_ok=True)  # another piece than was asked for
+        return have > 0 and _fetch(base, partial, workspace, report)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == _UNSATISFIABLE and have:
-            return  # there is nothing after what we have: the checksum tells whether it is whole
+            return True  # nothing comes after what we have: the checksum tells whether it is whole
         raise DriverError(
-            f"Unable to download {base.url}: the server says {error.code} {error.reason}.",
+            f"Unable to download {base.url}: the server says {error.code} {_first(error.reason)}.",
             hint="mend image.base.url in the persona",
         ) from error
     except http.client.IncompleteRead as error:
@@ -74,13 +111,24 @@ def _fetch(base: Base, partial: Path, workspace: Workspace, report: Report) -> N
         ) from error
 
 
+def _continues(answer: http.client.HTTPResponse, have: int) -> bool:
+    """Whether the piece that comes begins where what is there ends."""
+    return have > 0 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
+
+
+def _first(reason: object) -> str:
+    """One line of what may be several."""
+    return next(iter(str(reason).splitlines()), "")
+
+
 def _store(
     answer: http.client.HTTPResponse,
     partial: Path,
     have: int,
     workspace: Workspace,
     report: Report,
-) -> None:
+) -> bool:
+    """Write what comes; whether it was added to what was there."""
     resumed = answer.status == _PARTIAL
     done = have if resumed else 0
     length = answer.headers.get("Content-Length")
@@ -93,6 +141,7 @@ def _store(
             report("download the cloud image", done, total)
     if total is not None and done < total:
         raise http.client.IncompleteRead(b"", total - done)
+    return resumed
 
 
 def _cut(base: Base, partial: Path) -> DriverError:
@@ -127,23 +176,7 @@ def _verify(path: Path, base: Base, workspace: Workspace, report: Report) -> Non
 
 def _convert(source: Path, spec: Spec, folder: Path, workspace: Workspace) -> Path:
     """To qcow2, refusing what refers to other files or holds no disk."""
-    doing = f"read the cloud image of {spec.name}"
-    asked = run(["qemu-img", "info", "--output=json", source], doing=doing, deadline=60)
-    told = json.loads(asked.stdout)
-    kind, specific = told["format"], told.get("format-specific", {}).get("data", {})
-    if told.get("backing-filename") or specific.get("data-file"):
-        raise DriverError(
-            f"Unable to use {spec.image.base.url}: it refers to another file.",
-            hint="take an image that is whole by itself",
-        )
-    with source.open("rb") as file:
-        boot_sector = file.read(512)
-    if kind not in {"qcow2", "raw"} or (kind == "raw" and boot_sector[510:] != b"\x55\xaa"):
-        raise DriverError(
-            f"Unable to use {spec.image.base.url}: it is neither a qcow2 image nor a raw disk.",
-            hint="unpack it first, and name the unpacked file",
-        )
+    kind = diskfile.examined(source, spec.image.base.url)
     disk = folder / "disk.qcow2"
-    argv = ["qemu-img", "convert", "-f", kind, "-O", "qcow2", source, disk]
-    run(argv, doing=doing, deadline=900, cancelled=workspace.cancelled)
+    diskfile.convert(source, kind, disk, "qcow2", workspace)
     return disk

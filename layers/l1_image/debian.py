@@ -1,9 +1,13 @@
-"""What goes into every template: packages, files, units. Change it, and raise ``spec.RECIPE``."""
+"""What goes into every disk: packages, files, units. Change it, and raise ``spec.RECIPE``.
+
+Disks for Proxmox VE differ in a few lines (``proxmox_recipe``).
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 
 from layers.l1_image.recipe import Recipe
 
@@ -89,7 +93,7 @@ def files(template: str) -> dict[str, tuple[str, int]]:
         "/etc/systemd/system/docker.service.d/startup.conf": startup,
         "/etc/systemd/system/containerd.service.d/startup.conf": startup,
         "/etc/grow-root.d/root.conf": ("[Partition]\nType=root\n", 0o644),
-        "/etc/cloud/cloud.cfg.d/90-template.cfg": (_CLOUD, 0o644),
+        "/etc/cloud/cloud.cfg.d/90-template.cfg": (_CLOUD.replace(_HERE, _OWN_NETWORK), 0o644),
         "/etc/kernel/postinst.d/zz-esp": (_ESP, 0o755),
         "/etc/initramfs/post-update.d/zz-esp": (_ESP, 0o755),
     }
@@ -143,7 +147,7 @@ _CLOUD = """\
 # Only the seed disk is asked, the network is systemd-networkd's, and only modules that a seed
 # can use are loaded: without the others the first boot is seconds shorter.
 datasource_list: [NoCloud]
-network: {config: disabled}
+{network}
 users: []
 disable_root: true
 cloud_init_modules: [bootcmd, write-files, disk_setup, mounts, set_hostname, update_hostname,
@@ -165,9 +169,15 @@ mv vmlinuz.new vmlinuz && mv initrd.new initrd.img
 sync -f .
 """
 
+_HERE = "{network}"
+_OWN_NETWORK = "network: {config: disabled}"
+_SEEDS_NETWORK = "system_info: {network: {renderers: [networkd]}}"
+
 FINISH = """\
 mkdir -p "$tree/boot/efi"
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
+"""
+_WITHOUT_NETWORK = """\
 # The seed brings no network settings, so the network need not wait for cloud-init.
 sed /network-pre.target/d "$tree/usr/lib/systemd/system/cloud-init-local.service" \\
     > "$tree/etc/systemd/system/cloud-init-local.service"
@@ -179,6 +189,22 @@ RECIPE = Recipe(
     files=files,
     enabled=ENABLED,
     masked=MASKED,
-    finish=FINISH,
+    finish=FINISH + _WITHOUT_NETWORK,
     this_machine="10.0.2.2",  # what QEMU's user network calls it
 )
+
+
+def proxmox_recipe(this_machine: str) -> Recipe:
+    """The same for Proxmox VE: its agent, and a network that the seed may set."""
+    return replace(
+        RECIPE,
+        packages=(*PACKAGES, "qemu-guest-agent"),
+        files=_for_proxmox,
+        finish=FINISH,
+        this_machine=this_machine,
+    )
+
+
+def _for_proxmox(template: str) -> dict[str, tuple[str, int]]:
+    cloud = _CLOUD.replace(_HERE, _SEEDS_NETWORK)
+    return {**files(template), "/etc/cloud/cloud.cfg.d/90-template.cfg": (cloud, 0o644)}
