@@ -207,6 +207,12 @@ def test_a_house_on_proxmox(house):
     assert pve.made != before
     assert pve.volume == disk
 
+    # The token is in no file that was written on the way.
+    value = pve.token.partition("=")[2].encode()
+    kept = [p for p in house.base.rglob("*") if p.is_file() and p.parent.name != "peers"]
+    assert any(p.name == "main.tf.json" for p in kept)
+    assert [p for p in kept if value in p.read_bytes()] == []
+
     # It goes by its typed name, without it nothing does; its durable disk stays on its shelf.
     house.lab("destroy", "host=nas1", "--yes", "--no-input", ok=(5,))
     house.lab("destroy", "host=nas1", "--confirm", "nas1", "--yes", "--no-input")

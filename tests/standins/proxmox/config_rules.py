@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from . import drives, formats, schema
+from . import drives, property_strings, schema
 from .calls import ApiError, Call
 from .world import Guest, World
 
@@ -97,7 +97,7 @@ def finished(world: World, guest: Guest, key: str, value: str) -> str:
 def network_device(world: World, value: str) -> str:
     """A network device with its address, made where it has none."""
     description = described("net0")["format"]
-    found = formats.split_property_string(description, value)
+    found = property_strings.split_property_string(description, value)
     model = found.pop("model", "virtio")
     address = found.pop("macaddr", None) or world.new_mac()
     rest = [f"{key}={found[key]}" for key in sorted(found)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from . import config_rules, drives, formats, images, schema, sizes
+from . import config_rules, drives, images, property_strings, schema, sizes
 from .calls import ApiError, Call
 from .storages import Volume
 from .world import GIB, Guest, World
@@ -58,7 +58,7 @@ def applies_now(key: str, value: str | None) -> bool:
 
 def network_device(world: World, value: str) -> str:
     """A network device with its address, made where it has none."""
-    found = formats.split_property_string(described("net0")["format"], value)
+    found = property_strings.split_property_string(described("net0")["format"], value)
     found.setdefault("hwaddr", world.new_mac())
     found["hwaddr"] = found["hwaddr"].upper()
     found.setdefault("type", "veth")

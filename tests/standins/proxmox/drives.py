@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from . import formats, qemu_img, schema, sizes
+from . import property_strings, qemu_img, schema, sizes
 from .calls import ApiError, Call, refused
 from .images import copy, create
 from .storages import Volume
@@ -54,7 +54,7 @@ def parse(key: str, value: str) -> Drive:
     method = schema.load().methods["POST", "/nodes/{node}/qemu"]
     if MOUNT.fullmatch(key):
         method = schema.load().methods["POST", "/nodes/{node}/lxc"]
-    found = formats.split_property_string(method.properties[key]["format"], value)
+    found = property_strings.split_property_string(method.properties[key]["format"], value)
     return Drive(key, found.pop("volume" if MOUNT.fullmatch(key) else "file", "none"), found)
 
 

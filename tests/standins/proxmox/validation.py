@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from . import formats
+from . import formats, property_strings
 from .described import DESCRIBED
 from .schema import Method
 
@@ -77,7 +77,7 @@ def _scalar_fault(value: str, schema: Mapping[str, Any], path: str) -> str | Non
     if declared := schema.get("format"):
         try:
             _check_format(declared, value, path)
-        except formats.FormatError as fault:
+        except property_strings.FormatError as fault:
             return f"invalid format - {fault}"
     if (pattern := schema.get("pattern")) and not _expression(pattern).fullmatch(value):
         return "value does not match the regex pattern"
@@ -143,13 +143,13 @@ def _check_format(declared: Any, value: str, path: str) -> None:
 
 def check_property_string(description: Mapping[str, Any], value: str, path: str) -> None:
     """Hold `key=value,...` to its description; raises FormatError."""
-    found = formats.split_property_string(description, value)
+    found = property_strings.split_property_string(description, value)
     errors: Errors = {}
     check_object(path, description, found, errors)
     if errors:
         # One fault a line; a fault that itself ends a line leaves an empty one behind it.
         lines = "".join(f"{key}: {text}\n" for key, text in errors.items())
-        raise formats.FormatError(f"format error\n{lines}")
+        raise property_strings.FormatError(f"format error\n{lines}")
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from layers.l2_instantiate.wanted import REPLACE_ON, Machine, template_name
 class TerraformDriver:
     """Virtual machines and containers of Proxmox VE 8 and 9, through OpenTofu and bpg/proxmox."""
 
-    replace_on = REPLACE_ON | {"nesting"}
+    replace_on = REPLACE_ON
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace

@@ -39,7 +39,8 @@ class Seed:
     def name(self) -> str:
         """Its file."""
         digest = self.content.digest(self.content.network_config())
-        return f"strata-{self.place.workspace.lab}-{self.place.host}-{digest}.iso"
+        # A host's name has no dot: no other lab's or host's begins like this.
+        return f"strata-{self.place.workspace.lab}.{self.place.host}-{digest}.iso"
 
     @property
     def volume(self) -> str:
@@ -103,8 +104,8 @@ def bring(api: Api, node: str, seed: Seed) -> None:
 
 def sweep(api: Api, place: Place, node: str, storage: str, keep: str = "") -> None:
     """Remove this host's seeds but ``keep``: each holds a private key."""
-    own = re.compile(rf":iso/strata-{re.escape(place.workspace.lab)}-{re.escape(place.host)}"
-                     r"-[0-9a-f]{12}\.iso$")  # fmt: skip
+    whose = re.escape(f"strata-{place.workspace.lab}.{place.host}")
+    own = re.compile(rf":iso/{whose}-[0-9a-f]{{12}}\.iso$")
     for volume in api.volumes(node, storage, "iso"):
         if own.search(volume.name) and volume.name != keep:
             path = f"nodes/{node}/storage/{storage}/content/{volume.name}"

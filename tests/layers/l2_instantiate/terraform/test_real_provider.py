@@ -1,6 +1,11 @@
 """The driver through the real tofu and the real provider, on the stand-in."""
 
+import contextlib
+
 import pytest
+
+from lab.errors import LabError
+from tests.standins.proxmox import How
 
 
 def data_of(host):
@@ -81,3 +86,31 @@ def test_the_life_of_a_machine(really_on_pve):
     assert set(host.standin.world.guests) == {9001, 9002}
     assert host.standin.world.volumes.find(disk, "pve1") is None
     assert host.observe() is None
+
+
+@pytest.mark.slow
+def test_the_real_provider_meets_faults(really_on_pve):
+    """A sample of what test_faults.py does with a scripted one."""
+    host = really_on_pve
+    for fault in (
+        {"how": How.DROP_REPLY, "method": "POST", "path": "*/clone"},
+        {"how": How.ANSWER, "method": "PUT", "path": "*/config", "at": 4, "for_good": True},
+    ):
+        host.standin.fail(**fault)
+        with contextlib.suppress(LabError):
+            host.converge()
+        assert host.standin.faults.happened
+        host.standin.faults.clear()
+        host.standin.faults.forget()
+        host.standin.settle()
+        host.again()
+        with contextlib.suppress(LabError):
+            host.converge()
+        host.again()
+        host.converge()
+        guests = sorted(g.name for g in host.standin.world.guests.values() if not g.is_template)
+        assert guests == ["web1", "web1-disks"]
+        host.converge(absent=True, with_data=True)
+        host.standin.settle()
+        assert set(host.standin.world.guests) == {9001}
+        assert [v.volid for v in host.standin.world.volumes if v.owner not in {None, 9001}] == []

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.standins.proxmox import drives, formats, images, qemu_img, sizes
+from tests.standins.proxmox import drives, formats, images, property_strings, qemu_img, sizes
 from tests.standins.proxmox.calls import ApiError, Call, answers, refused
 from tests.standins.proxmox.storages import FOLDERS, Storage, Volume
 from tests.standins.proxmox.tasks import Task, TaskError
@@ -251,7 +251,7 @@ def _volid(call: Call) -> str:
         volid = f"{call['storage']}:{volid}"
     try:
         formats.volume_id(volid)
-    except formats.FormatError as fault:
+    except property_strings.FormatError as fault:
         raise ApiError(str(fault)) from None
     if volid.partition(":")[0] != call["storage"]:
         raise refused(storage=f"storage ID does not match volume: {volid}")
