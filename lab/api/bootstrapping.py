@@ -123,6 +123,7 @@ def seeds(lab: Lab) -> tuple[Seed, ...]:
     places = sorted({line.split()[1] for line in remotes.splitlines() if line.strip()})
     keys = [str(p) for p in _key_files(lab.name) if p.exists()]
     repository = repository_of(lab.name, lab.inventory.capture, lab.workspace)
+    near = repository.restic.access.folder is not None
     return (
         Seed(
             "the git repository",
@@ -134,7 +135,12 @@ def seeds(lab: Lab) -> tuple[Seed, ...]:
             ", ".join(keys) or "SOPS_AGE_KEY or another source of this shell",
             "opens the secrets, with them the captures; keep a copy on paper or in a safe",
         ),
-        Seed("the captures", repository.shown, "all data, identities, the journal and its ledger"),
+        Seed(
+            "the captures",
+            repository.shown,
+            "all data, identities, the journal and its ledger"
+            + ("; they lie on this machine: keep a copy of that folder elsewhere" if near else ""),
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from lab import events, faults
 from lab.clients.shell import Shell, shells
 from lab.engine import Approval, Engine
 from lab.engine.protocol import Options
-from lab.errors import DriverError, LabError
+from lab.errors import DriverError, LabError, PlanError
 from lab.journal import Journal, locked
 from lab.layer import Workspace
 from lab.model.dataset import DataSet
@@ -155,6 +155,14 @@ class Drills:
             )
 
     def _whole(self, host: Host, facts: _Facts, part: Part) -> None:
+        machine = self._engine.layers[reach.machine_layer(self._engine.layers)].name
+        driver = next((p.driver for p in host.parts.get(machine, ())), "")
+        if driver in twins.NOT_MADE:
+            raise PlanError(
+                f"Unable to drill {host.name}: no lab makes such a machine, nor a twin.",
+                hint="declare it as a machine that is made (image:, machine:), or restore beside:"
+                f" lab restore host={host.name} to=/srv/look",
+            )
         chosen = self._chosen(host, facts)
         used = [c.at for _, c in chosen]
         facts.rpo = max(0.0, facts.at - min(used)) if used else None
@@ -162,8 +170,6 @@ class Drills:
             self._survey(host, facts)
         name = twins.name_of(self._workspace.lab, host.name)
         folder = self._workspace.state / FOLDER / name
-        machine = self._engine.layers[reach.machine_layer(self._engine.layers)].name
-        driver = next((p.driver for p in host.parts.get(machine, ())), "")
         sandbox = twins.sandbox_for(host, driver, self._sandbox)
         facts.sandbox = sandbox.kind
         twins.stage(self._engine.inventory.root, folder, name, host.name, sandbox)

@@ -36,6 +36,8 @@ _OURS = ("/var/lib/strata/*", f"/{standing.FOLDER}/*")
 _CONTAINERS = ("/var/lib/docker/*", "/var/lib/containerd/*", "/var/lib/rancher/*")
 """They would start by themselves on a new machine, before anybody has looked at its data."""
 _SHORT = 8
+_RECIPE = "1"
+"""Part of a template's name: raised when what is taken out changes, here or in a driver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Templates:
         stream = manifest.stream(IMAGE)
         if stream is None:
             raise DriverError(f"Unable to promote the boot disk of {host.name}: no disk is in it.")
-        name = f"{persona}-{_digest(persona, stream.sha256)}"
+        name = f"{persona}-{_digest(_RECIPE, persona, stream.sha256)}"
         captured = f"{host.name}@{capture.snapshot[:_SHORT]}"
         cache = self._workspace.cache / "images"
         try:

@@ -14,6 +14,8 @@ from lab.errors import LabError
 from lab.model.host import Host
 
 PROVIDER = "drill-sandbox"
+NOT_MADE = frozenset({"", "existing"})
+"""What stands for a machine that is there, and that nobody could make again."""
 KINDS = ("docker", "qemu")
 """What a twin can be: the kinds of provider that know ``isolated``."""
 _STR = "tag:yaml.org,2002:str"
@@ -115,4 +117,4 @@ def _flag(value: str) -> Any:
     return yaml.ScalarNode("tag:yaml.org,2002:bool", value)
 
 
-__all__ = ["KINDS", "PROVIDER", "Sandbox", "name_of", "sandbox_for", "stage"]
+__all__ = ["KINDS", "NOT_MADE", "PROVIDER", "Sandbox", "name_of", "sandbox_for", "stage"]

@@ -90,6 +90,8 @@ def test_captured_promoted_and_a_new_machine_made_from_it(lab):
     assert "notes" not in " ".join(after)
     assert on(lab, values, "docker volume ls -q; docker ps -aq") == []
     disk = next((lab.state / "images").glob("small-*/disk.qcow2"))
+    console = (lab.state / "machines/web2/serial.log").read_text(errors="replace")
+    assert "EXT4-fs" not in console, console[-2000:]
     live = lab.lab("capture", "--disk", "--live", "host=web2").stdout
     assert "as after a power cut" in live
     lab.lab("captures", "verify", "host=web2", "data=disk")

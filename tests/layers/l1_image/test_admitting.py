@@ -139,6 +139,21 @@ def test_identity_goes_and_the_rest_stays(driver, workspace, candidate, tmp_path
     assert (kept.captured, kept.users) == ("web1@1a2b3c4d", ())
 
 
+def test_the_copies_of_its_superblock_are_good(driver, workspace, candidate, tmp_path):
+    """A kernel reads them when the filesystem grows to the new machine's disk."""
+    driver.admit(candidate(), silent)
+    _, raw, _ = opened(driver, workspace, tmp_path)
+    content, root = raw.read_bytes(), 3 * _MIB
+    primary = content[root + 1024 : root + 2048]
+    copy = content[root + 8193 * 1024 : root + 8194 * 1024]
+    assert copy[56:58] == primary[56:58] == b"\x53\xef"
+    assert copy[104:120] == primary[104:120], "of another filesystem"
+    alone = tmp_path / "root.img"
+    alone.write_bytes(content[root : root + 60 * _MIB])
+    look = ["dumpe2fs", "-h", "-o", "superblock=8193", "-o", "blocksize=1024", alone]
+    subprocess.run(look, check=True, capture_output=True, env={**os.environ, "PATH": PATH})
+
+
 def test_no_byte_of_what_was_removed_is_left_on_the_disk(driver, workspace, candidate, tmp_path):
     one = candidate()
     whole = tmp_path / "before.raw"

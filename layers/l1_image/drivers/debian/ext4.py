@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -141,6 +141,13 @@ class Ext4:
     def copy_used(self, target: Path) -> None:
         """Write the filesystem alone to a file: what is in use, and zeros for all else."""
         self._run(["e2image", "-r", "-a", "-o", str(self.offset), self.disk, target])
+        # e2image leaves out the copies of the superblock, which a kernel reads when it grows.
+        replace(self, disk=target, offset=0).write_copies()
+
+    def write_copies(self) -> None:
+        """Write the superblock, as it is, to all the places where there is a copy of it."""
+        self.mend()
+        self._commands(["dirty", "close -a"], writes=True)
 
     def _remove(self, entries: Sequence[Entry]) -> None:
         files = [f"rm {_quoted(e.path)}" for e in entries if not e.is_directory]
