@@ -77,18 +77,13 @@ class Api:
         with self._lock:
             remembered = self._memory.setdefault(key, _Remembered())
         with remembered.lock:
-            age = time.monotonic() - remembered.at
-            if remembered.failed is not None and age < _STILL_AWAY:
-                raise remembered.failed
             changes = 0 if lasting else self._changes
-            if remembered.changes != changes or age > _FRESH:
-                remembered.failed = None
+            if not remembered.holds(changes):
                 try:
-                    remembered.answer = self.get(path, doing=doing, **params)
+                    remembered.keep(changes, self.get(path, doing=doing, **params))
                 except DriverError as error:
-                    remembered.failed, remembered.at = error, time.monotonic()
+                    remembered.keep(changes, failed=error)
                     raise
-                remembered.changes, remembered.at = changes, time.monotonic()
             return remembered.answer
 
     def post(self, path: str, /, *, doing: str, **params: Any) -> Any:
@@ -231,6 +226,20 @@ class _Remembered:
         self.failed: DriverError | None = None
         self.changes = -1
         self.at = 0.0
+
+    def keep(self, changes: int, answer: Any = None, failed: DriverError | None = None) -> None:
+        """From now on this is what it was."""
+        self.answer, self.failed = answer, failed
+        self.changes, self.at = changes, time.monotonic()
+
+    def holds(self, changes: int) -> bool:
+        """Whether it still counts. Where it was a failure and counts, it is raised again."""
+        age, same = time.monotonic() - self.at, self.changes == changes
+        if self.failed is None:
+            return same and age < _FRESH
+        if age < _STILL_AWAY and (same or isinstance(self.failed, TransportError)):
+            raise self.failed
+        return False
 
 
 class _Changing:

@@ -173,6 +173,17 @@ def test_what_all_hosts_share_is_asked_once_until_something_changes(node, api):
     assert api.calls == 3
 
 
+def test_a_refusal_is_remembered_only_until_something_changes(node, api):
+    absent = (500, "Configuration file 'nodes/pve1/qemu-server/9000.conf' does not exist")
+    node.on("GET", "x", absent, {"name": "t"}).on("PUT", "y", None)
+    for _ in range(2):
+        with pytest.raises(Refused):
+            api.once("x", doing="look")
+    assert api.calls == 1
+    api.put("y", doing="change it")
+    assert api.once("x", doing="look") == {"name": "t"}
+
+
 def test_the_clock_of_the_node_is_known_without_asking(node, api):
     node.on("GET", "version", VERSION)
     api.version()
