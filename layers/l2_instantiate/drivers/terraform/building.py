@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from lab.clients.proxmox import Api
-from lab.errors import DriverError
+from lab.errors import DriverError, Stale
 from lab.faults import point
 from lab.model.plan import Action, Change
 from layers.l2_instantiate import keys
@@ -19,6 +19,7 @@ from layers.l2_instantiate.drivers.terraform.numbers import Numbers
 from layers.l2_instantiate.drivers.terraform.place import MACHINE, Place
 from layers.l2_instantiate.drivers.terraform.project import Project
 from layers.l2_instantiate.drivers.terraform.rendering import Body
+from layers.l2_instantiate.drivers.terraform.seen import is_whole
 from layers.l2_instantiate.drivers.terraform.shelf import Shelf
 from layers.l2_instantiate.machines import ROOT, Container, Machine
 from layers.l2_instantiate.placing import is_online
@@ -63,6 +64,12 @@ class Builder:
         guest = self._unlocked(guest)
         if guest is None or not self.place.is_ours(guest.mark, MACHINE):
             return  # somebody else's by now
+        if is_whole(guest, self.place.read()):
+            raise Stale(
+                f"Unable to make {self.place.host}: its machine is there after all, VM "
+                f"{guest.vmid} on {guest.node}.",
+                hint=f"lab plan host={self.place.host}",
+            )
         self.target.report("removing what was left half made")
         self._remove(guest)
 

@@ -126,7 +126,19 @@ def boot_order(text: str) -> list[str]:
 
 
 def read(api: Api, row: Vm) -> Guest | None:
-    """The machine of a row of the list, live and pending values apart; ``None``: it is gone."""
+    """The machine of a row of the list, live and pending values apart; ``None``: it is gone.
+
+    The list may be some seconds old, and the machine on another node since.
+    """
+    found = _read(api, row)
+    if found is None:
+        api.touched()
+        again = rows(api).get(row.vmid)
+        found = _read(api, again) if again is not None and again.node != row.node else None
+    return found
+
+
+def _read(api: Api, row: Vm) -> Guest | None:
     path = f"nodes/{row.node}/{row.kind}/{row.vmid}/pending"
     try:
         found = api.get(path, doing=f"read the configuration of {row.kind} {row.vmid}")

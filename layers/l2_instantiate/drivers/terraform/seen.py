@@ -51,14 +51,14 @@ def observed(target: Target, place: Place, found: Found, now: Running | None) ->
         return Observed(place=f"the empty shelf of {place.host}") if empty else None
     if guest is None:
         return Observed(exists=False, place=f"the shelf of {place.host}", disks=disks)
-    if not _is_whole(guest, record):
+    if not is_whole(guest, record):
         return Observed(place=_where(guest), disks=disks, id=guest.vmid, node=guest.node)
     assert now is not None  # noqa: S101 (it was asked for, where there is a machine)
     names = {kept.drive.volume: name for name, kept in shelf.items()}
     return _whole(target, place, record, guest, now, disks, names)
 
 
-def _is_whole(guest: Guest, record: Record) -> bool:
+def is_whole(guest: Guest, record: Record) -> bool:
     """Whether making it came to its end; without a record one that has all it needs is."""
     if guest.lock == "clone" or guest.root() is None:
         return False

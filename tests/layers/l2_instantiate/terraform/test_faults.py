@@ -310,3 +310,25 @@ def test_a_disk_added_by_hand_is_told_detached_and_kept(quiet_pve):
     assert "kept-virtio9" in host.observe().disks
     kept = [v for v in host.standin.world.volumes if v.size == 1 << 30 and v.owner != vmid]
     assert len(kept) == 2  # data, and the one that nobody declared
+
+
+def test_moved_while_we_look_it_is_not_taken_for_gone(quiet_pve):
+    """The list is some seconds old and names another node: no twin is planned, nothing removed."""
+    host = quiet_pve
+    host.standin.add_node("pve2")
+    host.converge()
+    vmid = host.observe().id
+    host.api.vms()  # remembered from now on
+    host.standin.move_guest(vmid, "pve2")
+    observed = host.driver.observe(host.target())
+    assert (observed.id, observed.node) == (vmid, "pve2")
+
+
+def test_a_machine_that_is_there_after_all_is_not_made_over(quiet_pve):
+    host = quiet_pve
+    plan = host.plan()
+    host.converge()
+    before = dict(host.guest.config)
+    with pytest.raises(LabError, match="is there after all"):
+        host.driver.apply(host.target(), plan.changes[-1])
+    assert host.guest.config == before
