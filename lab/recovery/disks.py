@@ -98,6 +98,7 @@ class Disks:
         )
         with machine.driver.boot_disk(machine.target, live=live) as disk:
             faults.point("capture.disk.copied")
+            units = units or self._units(machines, host, part)  # it may run now
             capture = _stored(repository, manifest, disk, units, part)
         faults.point("capture.disk.stored")
         part.record = record_of(capture)
@@ -105,7 +106,7 @@ class Disks:
         part.applied = (f"captured {show_size(capture.size)}, {disk.how}",)
         part.outcome = Outcome.CHANGED
         if not disk.quiesced:
-            part.notes = (f"the disk was read {disk.how}: its filesystem is not settled",)
+            part.notes = (f"its filesystem is not settled ({disk.how})",)
         part.tell("dropping old captures")
         self._drop(repository, (capture, *every), host)
         if disk.trouble is not None:

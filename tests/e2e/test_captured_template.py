@@ -1,5 +1,6 @@
 """A machine's boot disk becomes a template, and a new machine comes out of it: all for real."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -69,6 +70,9 @@ def test_captured_promoted_and_a_new_machine_made_from_it(lab):
     assert "new machines of small get small-" in promoted.stdout
     assert "captured: " in (lab.root / "promoted.yaml").read_text()
     assert lab.lab("image", "status", ok=(2,)).stdout.count("behind: made from") == 1
+    made = json.loads(next((lab.state / "images").glob("small-*/baseline.json")).read_text())
+    assert made["complete"]
+    assert made["units"]["docker.service"] == "enabled"
     assert lab.planned(ok=(0,)) == [], "a machine that exists stays where it is"
 
     lab.write(
