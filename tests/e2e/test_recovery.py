@@ -74,3 +74,19 @@ def test_data_is_swapped_under_a_running_workload(web, sandbox):
     assert sh(web, sandbox, "cat /srv/start/note.txt") == "kept\n"
     assert "Welcome" in page(web)
     assert web.planned(ok=(0,)) == []
+
+
+def test_rebuilt_with_and_without_its_disk(web, sandbox):
+    key = web.handed()["host_key"]
+    for lost in (False, True):
+        if lost:
+            lose_everything(web, sandbox)
+        web.lab("rebuild", "host=web1", "--yes", "--confirm", "web1")
+        assert sh(web, sandbox, "cat /srv/start/note.txt") == "kept\n"
+        assert "Welcome" in page(web)
+        assert web.planned(ok=(0,)) == []
+        assert web.handed()["host_key"] == key
+
+
+def test_a_drill_of_a_host_with_a_workload(web):
+    web.lab("drill", "host=web1", ok=(0,))
