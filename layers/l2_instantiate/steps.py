@@ -6,7 +6,7 @@ from lab.model.plan import JSON, Action, Blocker, Change, FieldDiff
 from lab.model.units import show_size, show_size_exact
 from layers.l2_instantiate.machines import ROOT, Disk
 from layers.l2_instantiate.spec import Observed, ObservedDisk, Spec
-from layers.l2_instantiate.wanted import mount_lines
+from layers.l2_instantiate.wanted import mount_lines, port_lines
 
 MACHINE = "machine"
 PORTS = "ports"
@@ -179,7 +179,7 @@ def creation_fields(spec: Spec, template_name: str | None) -> tuple[FieldDiff, .
         ("memory", show_size_exact(machine.memory)),
         ("disk root", show_size_exact(machine.disks[ROOT].size)),
         ("mounts", list(mount_lines(spec))),
-        ("ports", [str(p) for p in sorted(machine.ports)]),
+        ("ports", list(port_lines(spec))),
         ("user", machine.login.user),
     ]
     return tuple(diff(name, None, value) for name, value in values if value not in (None, []))
