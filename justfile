@@ -94,7 +94,7 @@ demo-clean:
 
 # The tests, a real machine included (about 14 minutes):  just test -k planner
 test *args:
-    @pytest -m "not vm and not build and not engine and not slow" -n auto "$@" || [ $? = 5 ]
+    @pytest -m "not vm and not build and not engine and not slow" -n auto --dist worksteal "$@" || [ $? = 5 ]
     @pytest -m "(vm or build) and not engine and not slow" "$@" || [ $? = 5 ]
 
 # The rest: crashes, rebuilds and drift on more real machines; beside it, hosts in a real Docker engine
@@ -115,7 +115,7 @@ molecule *args:
 
 # The fast tests only
 test-fast *args:
-    @pytest -m "not vm and not build and not engine and not slow" -n auto -q "$@"
+    @pytest -m "not vm and not build and not engine and not slow" -n auto --dist worksteal -q "$@"
 
 # Build the real sops, age, tofu and Proxmox provider that some tests need, into the cache (needs Go)
 peers:

@@ -58,7 +58,7 @@ class Provider(Declared):
     )
     boot_deadline: Duration | None = Field(
         default=None,
-        description="how long a boot may take; 2m with KVM, 4m without, 1m for a container",
+        description="how long a boot may take; 2m with KVM, 8m without, 1m for a container",
     )
 
     @field_validator("kind", mode="before")

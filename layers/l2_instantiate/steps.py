@@ -15,8 +15,8 @@ BOOT = "boot"
 MARK = "mark"
 _DISK = "disk "
 
-# Two boots at 240 s without KVM, a graceful stop, and a turn in the queue of boots.
-BOOT_DEADLINE = 900.0
+# Two boots at 480 s without KVM, a graceful stop, and a turn in the queue of boots.
+BOOT_DEADLINE = 1500.0
 SHORT_DEADLINE = 60.0
 
 

@@ -38,7 +38,7 @@ _AT_ONCE = 2  # without KVM two boots take 2 cores; four at once take longer tha
 class Patience:
     """Seconds that a step is given."""
 
-    boot: float = 240.0
+    boot: float = 480.0
     boot_kvm: float = 120.0
     stop: float = 60.0
     quit: float = 5.0
