@@ -254,6 +254,8 @@ class _Request(BaseHTTPRequestHandler):
         fits = length.isdigit() and int(length) <= _LARGEST.get(kind, 0)
         if kind not in _ADDED or not _NAME.match(name) or not fits:
             self.close_connection = True
+            # who is still sending would see a cut connection instead of the answer
+            self.rfile.read(min(int(length), _PIECE) if length.isdigit() else 0)
             self._say(HTTPStatus.FORBIDDEN)
             return
         self._say(self.server.door.keep(kind, name, self._body(int(length))))

@@ -120,7 +120,7 @@ def test_a_dead_collector_breaks_nothing_and_delays_little(lab_dir, collector, h
     assert done.returncode == 0, done.stderr
     assert "some traces were not sent" in done.stderr
     assert "Traceback" not in done.stderr
-    assert took < 15, took
+    assert took < 45, took  # it is given PATIENCE, twice; the rest is the machine's
 
 
 def test_nothing_is_imported_unless_it_is_asked_for(lab_dir):

@@ -50,8 +50,8 @@ def ask(door, tmp_path):
         word = f"{USER}:{credential or door.credential}"
         headers["Authorization"] = "Basic " + base64.b64encode(word.encode()).decode()
         connection = Connection(tmp_path / "s")
-        connection.request(method, path, body, headers)
         with closing(connection):
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
 

@@ -18,7 +18,7 @@ def hosts_in(text):
     return set(re.findall(r"\b(web1|web2|db1)\b", text))
 
 
-def until(true, seconds=30.0):
+def until(true, seconds=120.0):
     """Wait for something another process does."""
     ends = time.monotonic() + seconds
     while not true():

@@ -60,7 +60,7 @@ class Fleet:
             r"^commit=(.*)$", self.hosts[name].run("cat /var/lib/strata/commit"), re.MULTILINE
         )[1]
 
-    def until(self, true, seconds=40.0):
+    def until(self, true, seconds=120.0):
         ends = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < ends, "it never happened"
