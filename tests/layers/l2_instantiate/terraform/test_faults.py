@@ -98,7 +98,7 @@ def test_replacing_a_machine_with_each_call_failing(quiet_pve, fault):
         settle(host)
         assert disk_of(host) == volume
 
-    assert sweep(host, same, replace, **fault) > 8
+    assert sweep(host, same, replace, **fault) >= 8  # so many calls change something
     assert disk_of(host) == volume
 
 
