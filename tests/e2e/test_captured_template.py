@@ -10,7 +10,7 @@ import pytest
 
 from lab.clients import restic
 
-pytestmark = [pytest.mark.vm, pytest.mark.slow]
+pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.long]
 CANARY = "canary-b5c1f0"
 PERSONA = """\
 purpose: A small machine
@@ -63,7 +63,8 @@ def test_captured_promoted_and_a_new_machine_made_from_it(lab):
     assert lab.qemu() == [], "the fault was to leave it off"
     done = lab.lab("capture", "--disk", "host=web1")
     assert "shut down in order" in done.stdout
-    assert lab.ssh("docker volume ls -q") == "v\n", "it does not run as before"
+    settled = "systemctl is-system-running --wait >/dev/null || :; docker volume ls -q"
+    assert lab.ssh(settled) == "v\n", "it does not run as before"
     assert lab.planned(ok=(0,)) == []
 
     promoted = lab.lab("image", "promote", "--from-capture", "host=web1")

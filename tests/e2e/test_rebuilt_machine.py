@@ -1,9 +1,16 @@
-"""Recovery of a real virtual machine, end to end: web1 is rebuilt, and keeps every byte."""
+"""Recovery of a real virtual machine, end to end: one web1 that loses one thing after the other.
+
+Rebuilt with its data disk; the disk lost; drilled in a twin that reaches nothing; the runner lost.
+The tests build upon each other, in order.
+"""
 
 import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 import urllib.request
 
 import pytest
@@ -70,6 +77,13 @@ def root_of(lab):
     return captures[0]["root"]
 
 
+def kill(lab):
+    for pid in lab.qemu():
+        os.kill(pid, signal.SIGKILL)
+    while lab.qemu():
+        time.sleep(0.05)
+
+
 def same_as(lab, before):
     assert lab.ssh(HELD) == before["held"]
     assert root_of(lab) == before["root"]
@@ -91,4 +105,83 @@ def test_a_rebuild_replaces_the_machine_and_keeps_every_byte(web, before):
     assert "web1 start" not in told["notes"], "the durable disk was kept, nothing restored"
     assert web.ssh("ls /var/lib/not-declared || :") == "", "the OS disk is a new one"
     assert web.ssh("cat /etc/machine-id") == machine_id
+    same_as(web, before)
+
+
+@pytest.mark.long
+def test_the_durable_disk_is_lost_and_what_was_on_it_comes_back(web, before):
+    kill(web)
+    for file in (web.state / "disks/web1").glob("data*"):
+        file.unlink()
+    told = rebuilt(web)
+    assert "restored" in told["notes"]["web1 start"]
+    same_as(web, before)
+
+
+@pytest.mark.long
+def test_a_drill_in_a_twin_that_reaches_nothing(web, before):
+    argv = [sys.executable, "-m", "lab.cli", "drill", "host=web1", "--json"]
+    drill = subprocess.Popen(
+        argv, cwd=web.root, env=web.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    heard = heard_by_the_twin(web, drill)
+    said, err = drill.communicate(timeout=900)
+    assert drill.returncode == 0, said + err
+    assert heard == "silence", "the twin reached this machine"
+    reach = f"timeout 5 bash -c '</dev/tcp/10.0.2.2/{web.port}' && echo reached"
+    assert web.ssh(reach) == "reached\n", "the same way leads somewhere for the machine itself"
+    told = json.loads(said)
+    (proof,) = told["drills"]
+    assert (proof["proved"], proof["sandbox"]) == (True, "qemu")
+    assert [r["root"] for r in proof["restored"]] == [before["root"]]
+    assert {"template", "machine", "system", "data", "workloads", "health"} <= proof["steps"].keys()
+    assert proof["steps"]["template"] < 20, "the lab's template was shared, not built"
+    assert 0 < proof["rto"] < 600
+    assert len(web.qemu()) == 1, "the twin is gone"
+    assert not list(web.state.parent.glob("drill-*"))
+
+
+def heard_by_the_twin(web, drill):
+    """Ask the twin itself, once it can be logged in to: does this machine answer it?"""
+    while drill.poll() is None:
+        time.sleep(0.5)
+        for record in web.state.parent.glob("drill-*/machines/web1/machine.json"):
+            said = json.loads(record.read_text())
+            if not said["answered"]:
+                continue
+            known = web.base / "twin"
+            known.write_text(f"twin {said['host_key']}\n")
+            options = ("HostKeyAlias=twin", "StrictHostKeyChecking=yes", "BatchMode=yes",
+                       f"UserKnownHostsFile={known}", "IdentitiesOnly=yes")  # fmt: skip
+            key = str(record.parents[2] / "keys/lab")
+            words = ["ssh", "-F", "none", "-i", key, "-p", str(said["port"])]
+            words += [w for o in options for w in ("-o", o)] + [f"{said['user']}@127.0.0.1"]
+            ask = (
+                f"timeout 5 bash -c '</dev/tcp/10.0.2.2/{web.port}' && echo reached || echo silence"
+            )
+            done = subprocess.run([*words, ask], capture_output=True, text=True, check=False)
+            return done.stdout.strip() or done.stderr
+    return "never up"
+
+
+@pytest.mark.long
+def test_the_runner_is_lost_with_all_it_held_and_git_key_and_captures_bring_it_back(web, before):
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@x", "-C", str(web.root)]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    web.lab("capture", "host=web1")
+    kill(web)
+    origin = web.root.with_suffix(".git-only")
+    web.root.rename(origin)
+    shutil.rmtree(web.base / "state")
+    (key_file,) = (web.base / "config").rglob("keys.txt")
+    away = key_file.rename(web.base / "off-site-key.txt")
+    argv = [sys.executable, "-m", "lab.cli", "bootstrap", "--from", str(origin), "--key", str(away)]
+    done = subprocess.run(
+        [*argv, "--into", str(web.root), "--json"],
+        cwd=web.base, env=web.env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = rebuilt(web)
+    assert "web1 start" in told["notes"]
     same_as(web, before)
