@@ -19,7 +19,7 @@ done"""
 # What the programs say is kept in $said, so that only the last attempt is shown.
 # Nobody is there to be asked, so packages are not searched for questions before they are unpacked:
 # their own scripts come to the same answers. Where apt's hook is not Debian's own line, it stays.
-# Nor is the order of unpacking packed away for whoever debugs apt's planner. Both cost a second.
+# Nor is the order of unpacking packed away for whoever debugs apt's planner.
 FUNCTIONS = r"""export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 [ -d $lib ] || mkdir -p -m 700 $lib
 hooks=$(grep -his pre-install-pkgs /etc/apt/apt.conf /etc/apt/apt.conf.d/* || :)
