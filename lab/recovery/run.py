@@ -97,8 +97,8 @@ class Part:
 
     def __init__(self, run: SetRun, host: str, name: str) -> None:
         self._run, self._host, self._name = run, host, name
-        self._since = time.monotonic()
-        self._told = 0.0
+        self._since = self._doing_since = time.monotonic()
+        self._told, self._doing, self._before = 0.0, "", 0
         self.outcome = Outcome.UNCHANGED
         self.applied: tuple[str, ...] = ()
         self.failure: Failure | None = None
@@ -111,8 +111,11 @@ class Part:
         if done and now - self._told < _TOLD_EVERY:
             return
         self._told = now
-        if done and total and now - self._since > 1:
-            left = (total - done) * (now - self._since) / done
+        if doing != self._doing:  # what came before says nothing about this one's speed
+            self._doing, self._doing_since, self._before = doing, now, done or 0
+        went, since = (done or 0) - self._before, now - self._doing_since
+        if went > 0 and total and since > 1:
+            left = (total - self._before - went) * since / went
             doing = f"{_shown(left)} left, {doing}"  # a narrow terminal shows the beginning
         self._run.emit(
             events.Progress(time.time(), self._host, LAYER, self._name, doing, done, total)

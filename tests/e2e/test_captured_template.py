@@ -23,8 +23,9 @@ system:
 data: {notes: {paths: [/srv/notes]}}
 """
 SETUP = f"""
+set -e
 mkdir -p /srv/notes; echo {CANARY} > /srv/notes/n
-docker volume create v >/dev/null; echo {CANARY} > /var/lib/docker/volumes/v/_data/n; sync
+docker volume create notes >/dev/null; echo {CANARY} > /var/lib/docker/volumes/notes/_data/n; sync
 """
 WHO = "cat /etc/machine-id; hostname; cat /opt/app/config; ls -A /srv"
 
@@ -64,7 +65,7 @@ def test_captured_promoted_and_a_new_machine_made_from_it(lab):
     done = lab.lab("capture", "--disk", "host=web1")
     assert "shut down in order" in done.stdout
     settled = "systemctl is-system-running --wait >/dev/null || :; docker volume ls -q"
-    assert lab.ssh(settled) == "v\n", "it does not run as before"
+    assert lab.ssh(settled) == "notes\n", "it does not run as before"
     assert lab.planned(ok=(0,)) == []
 
     promoted = lab.lab("image", "promote", "--from-capture", "host=web1")
