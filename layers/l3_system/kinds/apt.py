@@ -127,6 +127,7 @@ def carry_out(work: Work) -> str:
         [
             apt_script.FUNCTIONS,
             *([apt_script.REPAIR] if work.repair else []),
+            apt_script.NARROW,
             apt_script.TRANSACTION,
             *_variables(wanted=wanted, go=work.go, fade=work.fade, purge=work.purge),
             *_variables(hold=work.hold, unhold=work.unhold),

@@ -162,6 +162,30 @@ def test_only_debians_own_look_for_questions_is_left_out(trial):
     assert trial.run("ls /asked /mine") == "/asked\n/mine"
 
 
+def test_apt_is_shown_what_can_matter_and_all_where_that_does_not_suffice(trial):
+    trial.stock(
+        ("well", "1", "dpkg\nProvides: water"),
+        ("cup", "1"),
+        ("tea", "1", "water, no-such-glass | cup (>= 1)"),
+        ("base", "1"),
+        ("base", "2", "fresh"),
+        ("fresh", "1"),
+        ("cake", "1", "base (>= 2)"),
+    )
+    trial.run("apt-get -qq install /srv/shop/base_1.deb 2>&1")
+    last = "grep ^Commandline: /var/log/apt/history.log | tail -1"
+    trial.converge({"repositories": SHOP, "packages": ["tea"]})
+    assert "narrow" in trial.run(last)
+    assert trial.run("apt-mark showauto cup well tea") == "cup\nwell"
+    # what is installed already must come anew, and then needs something that nobody looked for
+    trial.converge({"repositories": SHOP, "packages": ["tea", "cake"]})
+    assert "narrow" not in trial.run(last)
+    assert trial.run("dpkg-query -W -f '${Package}=${Version} ' base fresh cake") == (
+        "base=2 cake=1 fresh=1"
+    )
+    assert trial.run("ls /var/lib/strata/narrow 2>/dev/null || :") == ""
+
+
 def test_nothing_goes_that_nobody_asked_for(trial):
     trial.stock(("cup", "1"), ("pot", "1", "cup"))
     trial.run("apt-get -qq install /srv/shop/cup_1.deb /srv/shop/pot_1.deb 2>&1")
