@@ -58,7 +58,7 @@ why() {
 # processor, whatever is installed. So it is first shown only what this installation can come to:
 # what is installed, what was asked for, and everything that those may depend on. Where that does
 # not suffice to find a way, nothing was done, and apt looks at everything, as ever (ADR 39).
-NARROW = r"""needs() { # of what is offered: what else may be needed; "? NAME" where only others provide it
+NARROW = r"""needs() { # what the packages shown depend on; "?NAME" where a name is only provided
   awk -v asked="$*" '
     BEGIN { n = split(asked, w, " "); for (i = 1; i <= n; i++) lost[w[i]] }
     FILENAME != "-" { seen[$1]; next }
@@ -164,8 +164,8 @@ decide() {
 act() {
   [ -n "$come$leave" ] || return 0
   if [ -z "$go$fade" ] && narrow; then
-    said=$(apt -o Dir::State::lists=$box/lists -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
-      $down --no-remove install -- $come 2>&1) && return 0
+    said=$(apt -o Dir::State::lists=$box/lists -o Dir::Cache::pkgcache= \
+      -o Dir::Cache::srcpkgcache= $down --no-remove install -- $come 2>&1) && return 0
     case $said in *Sub-process* | *"o fetch "* | *" lock"*) return 1 ;; esac
   fi
   none=; [ -n "$go$fade" ] || none=--no-remove
