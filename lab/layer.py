@@ -22,7 +22,15 @@ from lab.model.dataset import DataSet
 from lab.model.host import Host, Part
 from lab.model.outcome import Finding
 from lab.model.plan import Change, Plan
-from lab.model.template import BootDisk, Candidate, Template
+from lab.model.template import (
+    Archive,
+    Archived,
+    ArchivedCandidate,
+    ArchiveState,
+    BootDisk,
+    Candidate,
+    Template,
+)
 from lab.model.undeclared import Known, Undeclared
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
@@ -206,6 +214,17 @@ class Admitting(Protocol):
 
 
 @runtime_checkable
+class AdmittingArchives(Protocol):
+    """A driver that can make a template of an archived boot disk (optional)."""
+
+    def admit_archive(
+        self, target: Target[Any, Any], candidate: ArchivedCandidate, report: Report
+    ) -> None:
+        """As :meth:`Admitting.admit`. ``target`` is the part of the host that it was taken from."""
+        ...
+
+
+@runtime_checkable
 class Imaging(Protocol):
     """A driver whose machines have a boot disk that can be copied (optional)."""
 
@@ -216,6 +235,45 @@ class Imaging(Protocol):
 
         Otherwise it is shut down in order and MUST run again afterwards, whatever happens; where
         that was cut off, the next call ends it. One that does not run is not started.
+        """
+        ...
+
+
+@runtime_checkable
+class Archiving(Protocol):
+    """A driver whose machines' boot disks are copied to where their provider keeps copies.
+
+    An archive carries a note that says which lab, host and capture it is. What carries none is
+    somebody else's, and MUST be left alone.
+    """
+
+    def archive(
+        self, target: Target[Any, Any], name: str, known: frozenset[str], *, live: bool
+    ) -> AbstractContextManager[Archived]:
+        """A new archive, ``name`` its ``id``; one that was cut off is gone on with instead.
+
+        ``known`` are those that are captures already. The caller makes a capture of it inside the
+        block, and MUST call it by the archive's own ``id``. The rest as of
+        :meth:`Imaging.boot_disk`.
+        """
+        ...
+
+    def inspect(self, target: Target[Any, Any], archive: Archive) -> ArchiveState:
+        """What is there of it. MUST be read-only."""
+        ...
+
+    def retire(self, target: Target[Any, Any], archives: Sequence[Archive]) -> None:
+        """Say on them that they may go: from then on :meth:`sweep` takes them. Gone is fine."""
+        ...
+
+    def sweep(
+        self, target: Target[Any, Any], known: frozenset[str], also: Sequence[Archive] = ()
+    ) -> tuple[str, ...]:
+        """Remove this host's retired archives that are not ``known``; answers their names.
+
+        It looks where the host's archives go now, and where those in ``also`` lie.
+
+        One that was not retired stays, whoever knows it: its capture may be somewhere else.
         """
         ...
 
@@ -417,6 +475,8 @@ class Layer:
 __all__ = [
     "Above",
     "Admitting",
+    "AdmittingArchives",
+    "Archiving",
     "Batching",
     "Claim",
     "Described",

@@ -75,8 +75,8 @@ def capture(
     flagged: exit code 1.
 
     With --disk it is the boot disk, as one image: host by host each machine is shut down in order,
-    its disk copied, and the machine started again, whatever happens. lab image promote makes a
-    template of it.
+    its disk copied, and the machine started again, whatever happens. On Proxmox the image stays
+    on the node's storage for backups. lab image promote makes a template of it.
 
     Examples:
       lab capture

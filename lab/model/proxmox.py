@@ -186,6 +186,15 @@ class Proxmox(BaseModel):
     template_storage: StorageName = Field(
         default="local", description="takes images on their way in (content: import)"
     )
+    seed_storage: StorageName = Field(
+        default="local",
+        description="takes what each machine's first boot reads (content: iso)",
+    )
+    backup_storage: StorageName | None = Field(
+        default=None,
+        description="takes captured boot disks (content: backup; a Proxmox Backup Server, too); "
+        "left out: boot disks are not captured",
+    )
     bridge: BridgeName = Field(default="vmbr0", description="network of a machine's first card")
     vlan: Vlan | None = Field(default=None, description="its VLAN; left out: untagged")
     pool: PoolName | None = Field(default=None, description="everything of ours is put into it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,25 +53,99 @@ class BootDisk:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A boot disk that is to become a template.
+class Archive:
+    """A copy of a boot disk that stays where its machine's provider keeps such: nobody reads it.
+
+    Attributes:
+        id: The capture's, which a note on the archive tells.
+        at: When it was begun, seconds since the epoch.
+        place: The provider's address.
+        node: From where it is reached there.
+        storage, volume: Where it lies, in the provider's words.
+        size: Bytes that it takes there.
+    """
+
+    id: str
+    at: float
+    place: str
+    node: str
+    storage: str
+    volume: str
+    size: int
+
+    @property
+    def digest(self) -> str:
+        """What stands for it where a hash of its content would: SHA-256 of what is known of it."""
+        words = (self.id, self.place, self.storage, self.volume, str(self.size))
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """An archive that was just made: the same words as for a :class:`BootDisk`."""
+
+    archive: Archive
+    quiesced: bool
+    how: str
+    trouble: LabError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveState:
+    """What its storage says of an archive now.
+
+    Attributes:
+        problem: Why it cannot be relied upon; ``""``: it is there, as large as it was.
+        read: When somebody last read all of it and found it whole, seconds since the epoch.
+        told: What is known of its content, for people.
+    """
+
+    problem: str = ""
+    read: float | None = None
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A template that is to be made of a boot disk.
 
     Attributes:
         name: The template's.
-        disk: A qcow2 file that refers to no other; it may be moved away.
-        captured: Where it comes from, ``"web1@1a2b3c4d"``.
-        checksum: Of that file, ``"sha256:…"``.
+        captured: Where the disk comes from, ``"web1@1a2b3c4d"``.
+        checksum: Of the captured file, or what stands for it, ``"sha256:…"``.
         remove: What does not belong into a template besides what makes any machine itself:
             absolute paths; ``*`` may stand in the last step.
         units: What ``systemctl list-unit-files`` said on the machine.
     """
 
     name: str
-    disk: Path
     captured: str
     checksum: str
     remove: tuple[str, ...] = ()
     units: str = ""
 
 
-__all__ = ["BootDisk", "Candidate", "Template"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate(Wanted):
+    """From a file that is here. ``disk``: a qcow2 that refers to no other; it may be moved away."""
+
+    disk: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedCandidate(Wanted):
+    """From an archive, which stays."""
+
+    archive: Archive
+
+
+__all__ = [
+    "Archive",
+    "ArchiveState",
+    "Archived",
+    "ArchivedCandidate",
+    "BootDisk",
+    "Candidate",
+    "Template",
+    "Wanted",
+]

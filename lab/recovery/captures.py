@@ -20,7 +20,7 @@ from lab.config import Inventory
 from lab.config.datasets import DISK, data_sets
 from lab.engine import Engine
 from lab.engine.schedule import each
-from lab.errors import ConfigError, Problem
+from lab.errors import ConfigError, DriverError, Problem
 from lab.journal import Journal, commit_of, locked
 from lab.layer import Workspace
 from lab.model.dataset import DataSet
@@ -29,7 +29,7 @@ from lab.model.host import Host
 from lab.model.outcome import ExitCode, Outcome, RunReport
 from lab.model.recovered import CaptureRecord
 from lab.model.units import show_size
-from lab.recovery import capturing, labset, reach, reading
+from lab.recovery import archives, capturing, labset, reach, reading
 from lab.recovery.freshness import Freshness, freshness
 from lab.recovery.identity import IDENTITY_SET
 from lab.recovery.repository import (
@@ -262,6 +262,9 @@ class Captures:
             hint = f"lab capture host={host.name} data={one.name}"
             part.flag(f"{one.name} of {host.name} has no good capture", hint)
             return
+        if archives.is_archived(newest):
+            self._inspect(repository, newest, host, part)
+            return
         reading.verified(repository, newest, lambda done, total: part.tell("reading", done, total))
         known = next((r for r in self._journal.captures() if r.snapshot == newest.snapshot), None)
         record = replace(known or record_of(newest), verified=time.time())
@@ -269,23 +272,53 @@ class Captures:
         part.record = record
         part.applied = (f"read {show_size(newest.size)}",)
 
+    def _inspect(self, repository: Repository, newest: Capture, host: Host, part: Part) -> None:
+        """A boot disk that stays at its provider: what can be said of it without reading it."""
+        part.tell("looking for it")
+        keeper = archives.keeper_of(self._engine, self._workspace, host, part.tell)
+        state = archives.inspected(repository, newest, keeper)
+        known = next((r for r in self._journal.captures() if r.snapshot == newest.snapshot), None)
+        record = known or record_of(newest)
+        if state.read is not None:
+            record = replace(record, verified=state.read)
+            self._journal.keep_capture(record)
+        part.record = record
+        part.applied = (f"there, {show_size(newest.size)}",)
+        part.notes = (f"{state.told}; its content cannot be read from here",)
+
     def tidy(self, hosts: Sequence[Host]) -> tuple[CaptureRecord, ...]:
         """Drop what the hosts' ``keep`` does not keep, and what never was finished; make room."""
         repository = self.repository
         with self._locked(hosts, "forget captures of"):
             listing = self.listing()
             gone: list[Capture] = []
+            stuck: list[str] = []
             for host in hosts:
-                for name in sorted({c.data for c in listing.of(host.name)}):
+                for name in sorted({c.data for c in listing.of(host.name)} - {DISK}):
                     gone += disposable(listing.of(host.name, name), host.lifecycle.keep)
+                dropped = self._tidy_disks(repository, listing, host)
+                gone += dropped.captures
+                stuck += dropped.stuck
             now = time.time()
             left = [s.id for s in listing.unfinished if abs(now - s.at) > _UNFINISHED]
             repository.restic.forget(left)
-            repository.drop(gone)
+            repository.drop(c for c in gone if c.data != DISK)
             repository.restic.prune()
         for capture in gone:
             self._journal.forget_capture(capture.host, capture.snapshot)
+        if stuck:
+            raise DriverError(
+                f"Unable to remove all that is to go: {stuck[0]}.",
+                hint="lab captures list   (the rest is done)",
+                lines=stuck[1:],
+            )
         return tuple(record_of(c) for c in gone)
+
+    def _tidy_disks(self, repository: Repository, listing: Listing, host: Host) -> archives.Dropped:
+        every = listing.of(host.name, DISK)
+        keeper = archives.keeper_of(self._engine, self._workspace, host) if every else None
+        gone = disposable(every, host.lifecycle.keep)
+        return archives.drop(repository, self._journal, keeper, gone, every)
 
     def _wanted(
         self, hosts: Sequence[Host], names: Iterable[str], disks: Collection[str] = ()

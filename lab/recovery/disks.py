@@ -1,5 +1,7 @@
 """Capturing boot disks: what a layer's driver can copy, stored as one image with a manifest.
 
+Where a provider hands no disk out, the image stays there, and the manifest says where.
+
 A disk is captured host by host, so that no two machines stand still at once. It is a set of data
 like others, called ``disk``: listed, kept and verified as they are, but never taken by itself.
 """
@@ -21,12 +23,12 @@ from lab.config.datasets import DISK
 from lab.engine import Engine
 from lab.errors import DriverError, PlanError, TransportError
 from lab.journal import Journal, commit_of, locked
-from lab.layer import Imaging, Layer, Target, Workspace
+from lab.layer import Archiving, Imaging, Layer, Target, Workspace
 from lab.model.host import Host
 from lab.model.outcome import Outcome, RunReport
 from lab.model.template import BootDisk
 from lab.model.units import show_size
-from lab.recovery import reach
+from lab.recovery import archives, reach
 from lab.recovery.captures import CaptureReport, Captures
 from lab.recovery.manifest import IMAGE, Manifest, Stream, merkle_root
 from lab.recovery.repository import Capture, Repository, new_id, record_of
@@ -44,7 +46,7 @@ class _Machine:
     """The machine of a host, and who can copy its disk."""
 
     host: Host
-    driver: Imaging
+    driver: Imaging | Archiving
     target: Target[Any, Any]
     image: str
 
@@ -95,35 +97,74 @@ class Disks:
             image=machine.image,
             commit=self._commit() or "",
             tools={"restic": ".".join(map(str, restic.version() or ()))},
+            facts={UNITS: units},
         )
+        if isinstance(machine.driver, Archiving):
+            self._archive(repository, machine, machine.driver, manifest, every, part, live=live)
+            return
         with machine.driver.boot_disk(machine.target, live=live) as disk:
             faults.point("capture.disk.copied")
             units = units or self._units(machines, host, part)  # it may run now
             capture = _stored(repository, manifest, disk, units, part)
         faults.point("capture.disk.stored")
-        part.record = record_of(capture)
-        self._journal.keep_capture(part.record)
-        part.applied = (f"captured {show_size(capture.size)}, {disk.how}",)
-        part.outcome = Outcome.CHANGED
-        if not disk.quiesced:
-            part.notes = (f"its filesystem is not settled ({disk.how})",)
+        self._keep(capture, part, disk.how, quiesced=disk.quiesced)
         part.tell("dropping old captures")
-        self._drop(repository, (capture, *every), host)
+        self._drop(repository, machine, (capture, *every), part)
         if disk.trouble is not None:
             raise disk.trouble
 
-    def _drop(self, repository: Repository, every: Sequence[Capture], host: Host) -> None:
-        gone = disposable(every, host.lifecycle.keep)
-        repository.drop(gone)
-        for capture in gone:
-            self._journal.forget_capture(capture.host, capture.snapshot)
+    def _archive(
+        self,
+        repository: Repository,
+        machine: _Machine,
+        driver: Archiving,
+        manifest: Manifest,
+        every: Sequence[Capture],
+        part: Part,
+        *,
+        live: bool,
+    ) -> None:
+        """The image stays where its provider keeps such; its capture says where."""
+        known, begun = frozenset(c.id for c in every), time.monotonic()
+        with driver.archive(machine.target, manifest.id, known, live=live) as archived:
+            took = round(time.monotonic() - begun, 3)
+            facts = {**manifest.facts, HOW: archived.how}
+            capture = archives.conclude(
+                repository, replace(manifest, seconds=took, facts=facts), archived
+            )
+            faults.point("capture.disk.stored")
+        self._keep(capture, part, archived.how, quiesced=archived.quiesced)
+        where = f"{archived.archive.volume} of {archived.archive.node}"
+        part.notes = (*part.notes, f"its image is {where}; only where it lies is kept here")
+        part.tell("dropping old captures")
+        self._drop(repository, machine, (capture, *every), part)
+        if archived.trouble is not None:
+            raise archived.trouble
+
+    def _keep(self, capture: Capture, part: Part, how: str, *, quiesced: bool) -> None:
+        part.record = record_of(capture)
+        self._journal.keep_capture(part.record)
+        part.applied = (f"captured {show_size(capture.size)}, {how}",)
+        part.outcome = Outcome.CHANGED
+        if not quiesced:
+            part.notes = (f"its filesystem is not settled ({how})",)
+
+    def _drop(
+        self, repository: Repository, machine: _Machine, every: Sequence[Capture], part: Part
+    ) -> None:
+        gone = disposable(every, machine.host.lifecycle.keep)
+        keeper = None
+        if isinstance(machine.driver, Archiving):
+            keeper = archives.Keeper(machine.driver, machine.target)
+        dropped = archives.drop(repository, self._journal, keeper, gone, every)
+        part.notes = (*part.notes, *dropped.stuck)
 
     def _machine(self, host: Host, handed: Mapping[str, Any], part: Part) -> _Machine:
         """Raises PlanError where its machine's disk cannot be copied."""
         layer: Layer = self._engine.layers[reach.machine_layer(self._engine.layers)]
         for one in host.parts.get(layer.name, ()):
             driver: object = layer.drivers[one.driver](self._workspace)
-            if not isinstance(driver, Imaging):
+            if not isinstance(driver, (Imaging, Archiving)):
                 kind = self._engine.inventory.providers.get(host.provider) or one.driver
                 raise PlanError(
                     f"Unable to capture the boot disk of {host.name}: machines of kind"

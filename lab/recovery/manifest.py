@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
+from lab.model.template import Archive
 from lab.recovery.tarstream import BrokenStream, Kind, Member, TarStream
 
 SCHEMA = "strata.manifest/1"
@@ -78,6 +79,8 @@ class Manifest:
         flagged: Why nobody should rely on it; ``""``: it is good.
         tools: Program to version.
         facts: Of a boot disk: what was seen of the machine that it belongs to.
+        archive: Of one that stays at its provider: where it lies
+            (:class:`lab.model.template.Archive`); such a capture has no streams.
     """
 
     lab: str
@@ -103,6 +106,7 @@ class Manifest:
     torn: tuple[str, ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    archive: Mapping[str, Any] = field(default_factory=dict)
     streams: tuple[Stream, ...] = ()
     entries: tuple[Entry, ...] = field(default=(), repr=False)
 
@@ -112,7 +116,9 @@ class Manifest:
 
     @property
     def whole(self) -> str:
-        """The hash of what is no archive, and so has no entries: a dump, a disk; ``""``: none."""
+        """The hash of what has no entries: a dump, a disk, what says where one lies; or ``""``."""
+        if self.archive:
+            return Archive(**self.archive).digest
         one = self.stream(DUMP) or self.stream(IMAGE)
         return one.sha256 if one else ""
 

@@ -109,6 +109,8 @@ def _storages(cluster: Cluster) -> Iterator[Finding]:
     if needs.image:
         wanted.setdefault(provider.storage, set()).add("images")
         wanted.setdefault(provider.template_storage, set()).add("import")
+    if needs.backups:
+        wanted.setdefault(needs.backups, set()).add("backup")
     for name, content in wanted.items():
         yield from _storage(cluster, name, content)
 
@@ -120,11 +122,15 @@ def _storage(cluster: Cluster, name: str, wanted: set[str]) -> Iterator[Finding]
             return  # not to be seen, and the privilege that shows it was told
         known = ", ".join(sorted(cluster.stores)) or "none"
         why = f"{cluster.needs.provider.node} has no such storage (it has: {known})"
-        hint = "mend storage:, template_storage: or seed_storage: of the provider in lab.yaml"
+        hint = (
+            "mend storage:, template_storage:, seed_storage: or backup_storage: of the provider in"
+            " lab.yaml"
+        )
         yield Finding(Level.FAIL, what, why, hint)
         return
     if not store.active:
-        yield Finding(Level.FAIL, what, "not active on this node", f"pvesm status   {_ROOT}")
+        level = Level.WARN if wanted == {"backup"} else Level.FAIL  # machines do without it
+        yield Finding(level, what, "not active on this node", f"pvesm status   {_ROOT}")
         return
     lacking = sorted(wanted - set(store.content))
     if lacking:
@@ -146,6 +152,9 @@ def _room(cluster: Cluster, name: str, store: Store) -> Finding:
         now += min(_FIRST_BOOT, needs.disks)
         later = needs.disks
     hint = f"pvesm list {name}   {_ROOT}"
+    if name == needs.backups and now <= store.free and needs.root > store.free:
+        why = f"a captured boot disk can take up to {show_size(needs.root)}, and there are {told}"
+        return Finding(Level.WARN, what, why, hint)
     if now > store.free:
         return Finding(Level.FAIL, what, f"{show_size(now)} are needed now, {told}", hint)
     if later > store.free:

@@ -7,18 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from lab.model.proxmox import LXC, TAG, Proxmox, StorageName, host_tag
+from lab.model.proxmox import LXC, TAG, Proxmox, host_tag
 from lab.model.units import parse_size
 
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProxmoxProvider(Proxmox):
-    """The provider, with what matters here of that which other layers own."""
-
-    seed_storage: StorageName = "local"
 
 
 class Card(_Value):
@@ -35,17 +29,18 @@ class Needs(_Value):
         image: The base of its template (``"debian-13"``, a URL); ``""``: it needs none.
         machine: ``"vm"``, ``"lxc"``, or ``""`` where only a template is wanted.
         vztmpl: The storage that a container's template lies on.
-        memory, disks: Bytes; 0 = not known.
+        memory, disks: Bytes; 0 = not known. ``root``: of the disks, the one that it boots from.
         pool: Where the machine is put; ``""``: nowhere.
     """
 
-    provider: ProxmoxProvider
+    provider: Proxmox
     image: str = ""
     machine: str = ""
     vztmpl: str = ""
     cpu: int = 1
     memory: int = 0
     disks: int = 0
+    root: int = 0
     card: Card
     pool: str = ""
 
@@ -56,11 +51,16 @@ class Needs(_Value):
             (".qcow2", ".raw")
         )
 
+    @property
+    def backups(self) -> str:
+        """The storage for captured boot disks; ``""``: none are captured."""
+        return (self.machine == "vm" and self.provider.backup_storage) or ""
+
     @classmethod
-    def of(cls, provider: ProxmoxProvider, machine: Any, image: Any) -> Needs:
+    def of(cls, provider: Proxmox, machine: Any, image: Any) -> Needs:
         """What can be understood of the sections; the rest is left to the layers that own it."""
         network = _mapping(_mapping(machine).get("network"))
-        disks = _mapping(_mapping(machine).get("disks")).values()
+        disks = _mapping(_mapping(machine).get("disks"))
         kind = str(_mapping(machine).get("kind", "vm")) if isinstance(machine, dict) else ""
         template = str(_mapping(machine).get("template", ""))
         cpu, pool = _mapping(machine).get("cpu"), _mapping(machine).get("pool")
@@ -72,7 +72,8 @@ class Needs(_Value):
             vztmpl=template.partition(":")[0] if kind == LXC else "",
             cpu=cpu if isinstance(cpu, int) else 1,
             memory=_size(_mapping(machine).get("memory")),
-            disks=sum(_size(_mapping(disk).get("size")) for disk in disks),
+            disks=sum(_size(_mapping(disk).get("size")) for disk in disks.values()),
+            root=_size(_mapping(disks.get("root")).get("size")),
             card=Card(
                 bridge=str(network.get("bridge") or provider.bridge),
                 vlan=vlan if isinstance(vlan, int) else provider.vlan,

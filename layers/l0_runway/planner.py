@@ -8,9 +8,10 @@ from lab.layer import Prediction, Target
 from lab.model.host import Part
 from lab.model.outcome import Finding, Level
 from lab.model.plan import Blocker, Plan
+from lab.model.proxmox import Proxmox
 from lab.model.units import show_size
 from layers.l0_runway import clearance
-from layers.l0_runway.cluster import Bridge, Cluster, Needs, ProxmoxProvider, Store
+from layers.l0_runway.cluster import Bridge, Cluster, Needs, Store
 from layers.l0_runway.spec import Document, Inputs, Observed, Outputs, Spec
 
 _MIB = 1 << 20
@@ -25,7 +26,7 @@ _NEW_CONTAINERS = 1024 * _MIB  # what a template and a few new hosts write to th
 def parts(document: Document) -> tuple[Part, ...]:
     """One look a host; for Proxmox VE another one, at the cluster."""
     provider = document.provider
-    if isinstance(provider, ProxmoxProvider):
+    if isinstance(provider, Proxmox):
         needs = Needs.of(provider, document.machine, document.image)
         return (
             Part(name="", driver="local", spec=Spec.of(document)),
@@ -97,8 +98,14 @@ def findings(observed: Observed) -> tuple[Finding, ...]:
 def _willing(needs: Needs) -> Cluster:
     """A cluster that lacks nothing of what the host asks."""
     provider = needs.provider
-    content = ("images", "rootdir", "import", "iso", "vztmpl")
-    names = (provider.storage, provider.template_storage, provider.seed_storage, needs.vztmpl)
+    content = ("images", "rootdir", "import", "iso", "vztmpl", "backup")
+    names = (
+        provider.storage,
+        provider.template_storage,
+        provider.seed_storage,
+        provider.backup_storage,
+        needs.vztmpl,
+    )
     plenty = Store(content=content, free=1 << 50, total=1 << 50)
     return Cluster(
         needs=needs,

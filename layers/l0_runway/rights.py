@@ -48,6 +48,13 @@ FILES = frozenset({"Datastore.Allocate", "Datastore.AllocateTemplate", "Datastor
 """To bring files in, and to take them away again."""
 
 READING = frozenset({"Datastore.Audit"})
+ARCHIVES = frozenset({"Datastore.AllocateSpace"})
+"""To write backups, and to list, mark and remove those of machines that it may back up."""
+
+BACKUP = frozenset({"VM.Backup"})
+CLEANED = frozenset({"VM.Backup", "VM.Config.CDROM", "VM.Config.Network", "VM.PowerMgmt"})
+"""What it takes besides to make a template of a captured boot disk: it runs once, to be cleaned."""
+
 NODE = frozenset({"Sys.Audit"})
 DOWNLOADS = frozenset({"Sys.AccessNetwork"})
 NETWORK = frozenset({"SDN.Use"})
@@ -78,7 +85,8 @@ def _each(needs: Needs, major: int) -> Iterator[Right]:
     if needs.machine:
         agent = AGENT.get(major, AGENT[max(AGENT)])
         place = f"/pool/{needs.pool}" if needs.pool else "/vms"
-        more = {agent} if needs.machine == "vm" else set()
+        more = frozenset({agent} if needs.machine == "vm" else ())
+        more |= BACKUP if needs.backups else frozenset()
         yield Right(place, MACHINES | more, "StrataMachines")
         if needs.pool:
             yield Right(place, POOL, "StrataMachines")
@@ -92,11 +100,14 @@ def _each(needs: Needs, major: int) -> Iterator[Right]:
             yield Right(f"/storage/{needs.vztmpl}", READING, "StrataFiles")
     if needs.image:
         place = f"/pool/{provider.pool}" if provider.pool else "/vms"
-        yield Right(place, TEMPLATES, "StrataMachines")
+        more = CLEANED if needs.backups else frozenset()
+        yield Right(place, TEMPLATES | more, "StrataMachines")
         yield Right(f"/storage/{provider.storage}", SPACE, "StrataDisks")
         yield Right(f"/storage/{provider.template_storage}", FILES, "StrataFiles")
         if needs.downloads:
             yield Right(f"/nodes/{provider.node}", DOWNLOADS, "StrataNode")
+    if needs.backups:
+        yield Right(f"/storage/{needs.backups}", ARCHIVES, "StrataBackups")
     yield Right(f"/nodes/{provider.node}", NODE, "StrataNode")
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
 from lab.model import proxmox
 from lab.model.units import parse_size
-from layers.l0_runway.cluster import Cluster, Needs, ProxmoxProvider
+from layers.l0_runway.cluster import Cluster, Needs
 
 _SHORT_PORT = re.compile(r"(?:(?P<bind>[0-9.]+):)?(?P<host>\d+):\d+(?:/(?P<protocol>tcp|udp))?\Z")
 _HIGHEST_PORT = 65535
@@ -36,7 +36,7 @@ class Provider(_View):
 
 
 AnyProvider = Annotated[
-    Annotated[Provider, Tag(proxmox.OTHER)] | Annotated[ProxmoxProvider, Tag(proxmox.KIND)],
+    Annotated[Provider, Tag(proxmox.OTHER)] | Annotated[proxmox.Proxmox, Tag(proxmox.KIND)],
     Discriminator(proxmox.variant),
 ]
 
@@ -95,7 +95,7 @@ class Spec(BaseModel):
         machine = document.machine if isinstance(document.machine, dict) else {}
         image = document.image if isinstance(document.image, dict) else {}
         base = image.get("base")
-        if isinstance(provider, ProxmoxProvider):
+        if isinstance(provider, proxmox.Proxmox):
             builds = base if isinstance(base, str) and machine.get("kind") != proxmox.LXC else ""
             return cls(emulator=False, builds=builds, tofu=bool(machine))
         wanted = provider.accelerator

@@ -107,10 +107,6 @@ class ProxmoxProvider(proxmox.Proxmox):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = ""
-    seed_storage: proxmox.StorageName = Field(
-        default="local",
-        description="takes what each machine's first boot reads (content: iso)",
-    )
     cpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
         default="x86-64-v2-AES", description="what a machine's processors look like to it"
     )

@@ -9,7 +9,7 @@ from lab.clients.proxmox.api import Api
 from lab.clients.proxmox.failures import Refused, TaskFailed, TaskLost, Unclear
 from lab.clients.proxmox.pool import Apis, apis
 from lab.clients.proxmox.privileges import Privileges
-from lab.clients.proxmox.tasks import Finished, wait
+from lab.clients.proxmox.tasks import Finished, begun, said, wait
 from lab.clients.proxmox.things import Storage, Vm, Volume
 
 __all__ = [
@@ -27,5 +27,7 @@ __all__ = [
     "Vm",
     "Volume",
     "apis",
+    "begun",
+    "said",
     "wait",
 ]

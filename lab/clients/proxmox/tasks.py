@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from urllib.parse import quote
 
 from lab.clients.proxmox.api import Api
@@ -20,6 +21,7 @@ _ASK_LOG_AFTER = 2.0
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s?%")
 _WARNINGS = re.compile(r"^WARNINGS: \d+$")
 _END_OF_CANCEL = 20.0
+_NUMBER = re.compile(r"[0-9A-F]{8,}")
 
 Telling = Callable[[float], None]
 
@@ -46,15 +48,15 @@ def wait(api: Api, upid: str, *, doing: str, deadline: float, telling: Telling =
         TaskLost: the node does not know it (any more).
         DeadlineExceeded: it still runs. It is left alone.
     """
-    path = f"nodes/{_node(upid)}/tasks/{quote(upid, safe=':@!')}"
-    begun = time.monotonic()
+    path = _path(upid)
+    started = time.monotonic()
     pause = _QUICK
     try:
         while True:
             status = _status(api, path, doing)
             if status.get("status") == "stopped":
                 break
-            waited = time.monotonic() - begun
+            waited = time.monotonic() - started
             if waited > deadline:
                 raise DeadlineExceeded(
                     f"Unable to {doing}: its task has run for {waited:.0f} s and goes on.",
@@ -70,6 +72,20 @@ def wait(api: Api, upid: str, *, doing: str, deadline: float, telling: Telling =
     finally:
         api.touched()
     return _verdict(api, upid, path, doing, str(status.get("exitstatus", "")))
+
+
+def said(api: Api, upid: str, *, doing: str) -> tuple[str, ...]:
+    """All lines of a task's log; none where it cannot be read (any more)."""
+    return tuple(_log(api, _path(upid), doing))
+
+
+def begun(upid: str) -> float:
+    """When a task began, seconds since the epoch; 0 where its name does not tell.
+
+    The last of the numbers in its name, on a node and on a backup server, which has one more.
+    """
+    numbers = [*takewhile(_NUMBER.fullmatch, upid.split(":")[2:])]
+    return float(int(numbers[-1], 16)) if numbers else 0.0
 
 
 def _verdict(api: Api, upid: str, path: str, doing: str, ended: str) -> Finished:
@@ -126,6 +142,10 @@ def _stop(api: Api, path: str) -> None:
             time.sleep(_QUICK)
     except (Refused, TransportError):
         return
+
+
+def _path(upid: str) -> str:
+    return f"nodes/{_node(upid)}/tasks/{quote(upid, safe=':@!')}"
 
 
 def _node(upid: str) -> str:

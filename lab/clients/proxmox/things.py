@@ -69,22 +69,38 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Something on a storage: ``name`` is ``local:import/x.qcow2``."""
+    """Something on a storage: ``name`` is ``local:import/x.qcow2``.
+
+    Of a backup also: the first line of its notes, when it was made (seconds since the epoch), and
+    what a backup server found when it last read it (``"ok"``, ``"failed"``; ``""``: it has not),
+    and by which task of its own.
+    """
 
     name: str
     size: int
     vmid: int | None
     parent: str
+    notes: str = ""
+    protected: bool = False
+    made: float = 0.0
+    verified: str = ""
+    verified_by: str = ""
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Volume:
         """From the API's row."""
-        vmid = row.get("vmid")
+        vmid, verification = row.get("vmid"), row.get("verification")
+        found = verification if isinstance(verification, Mapping) else {}
         return cls(
             name=str(row["volid"]),
             size=int(row.get("size") or 0),
             vmid=None if vmid is None else int(vmid),
             parent=str(row.get("parent") or ""),
+            notes=str(row.get("notes") or ""),
+            protected=str(row.get("protected", 0)) == "1",
+            made=float(row.get("ctime") or 0),
+            verified=str(found.get("state") or ""),
+            verified_by=str(found.get("upid") or ""),
         )
 
 

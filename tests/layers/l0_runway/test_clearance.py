@@ -12,7 +12,7 @@ from lab.model.proxmox import Proxmox
 from lab.model.secret import SecretName
 from layers.l0_runway import LAYER, planner
 from layers.l0_runway.clearance import carries
-from layers.l0_runway.cluster import Bridge, Card, Cluster, Needs, ProxmoxProvider
+from layers.l0_runway.cluster import Bridge, Card, Cluster, Needs
 from layers.l0_runway.rights import needed
 from layers.l0_runway.spec import Document, Inputs, Observed, Spec
 
@@ -26,13 +26,14 @@ SECTION = {
     "node": "pve1",
     "storage": "local-zfs",
 }
-PROVIDER = ProxmoxProvider.model_validate(SECTION, context={"reader": None})
+PROVIDER = Proxmox.model_validate(SECTION, context={"reader": None})
 MACHINE = {"cpu": 2, "memory": "1GiB", "disks": {"root": {"size": "8GiB"}}}
 
 
 def needs_of(case):
     base = Needs.of(PROVIDER, MACHINE, {"base": "debian-13"})
-    return Needs.model_validate({**dict(base), **case.get("needs", {})})
+    provider = base.provider.model_copy(update=case.get("provider", {}))
+    return Needs.model_validate({**dict(base), "provider": provider, **case.get("needs", {})})
 
 
 def seen(case):

@@ -209,3 +209,43 @@ def test_the_needs_are_in_the_part(pve):
     (local, cluster) = planner.parts(document(pve))
     assert local.spec.builds == "debian-13"
     assert isinstance(cluster.spec.cluster, Needs)
+
+
+def with_backups(pve):
+    """What the guide's row about captured boot disks adds."""
+    row = next(line for line in GUIDE.read_text().splitlines() if "backup_storage: local`)" in line)
+    role = re.search(r'pveum role add (\S+) --privs "(.*?)"', row)
+    access = pve.world.access
+    access.roles[role[1]] = frozenset(role[2].split())
+    more = re.search(r"`(VM\.\S+)` in (\S+?),", row)
+    access.roles[more[2]] |= {more[1]}
+    assert "--roles StrataFiles,StrataBackups" in row
+    access.grant("/storage/local", "strata@pve", role[1])
+
+
+def test_what_captured_boot_disks_take_is_in_the_guide_and_no_more(workspace, pve):
+    found = look(workspace, pve, backup_storage="local")
+    assert fails(found) == [
+        "proxmox privileges on /storage/local: strata@pve!lab lacks Datastore.AllocateSpace",
+        "proxmox privileges on /vms: strata@pve!lab lacks VM.Backup",
+    ]
+    with_backups(pve)
+    workspace = replace(workspace, _resources={})
+    found = look(workspace, pve, backup_storage="local")
+    assert [f for f in found if f.level is not Level.PASS] == []
+    workspace.close()
+    access = pve.world.access
+    (_, part) = planner.parts(document(pve, backup_storage="local"))
+    wanted = {r.path: r.privileges for r in rights.needed(part.spec.cluster, "9.1.5")}
+    given = {}
+    for grant in access.grants:
+        if grant.whom == "strata@pve":
+            given[grant.path] = given.get(grant.path, frozenset()) | access.roles[grant.role]
+    assert given == wanted
+
+
+def test_a_container_needs_nothing_for_boot_disks(pve):
+    machine = {**MACHINE, "kind": "lxc", "template": "local:vztmpl/x.tar.zst"}
+    (_, part) = planner.parts(document(pve, machine=machine, backup_storage="vault"))
+    paths = {r.path for r in rights.needed(part.spec.cluster, "9.1.5")}
+    assert "/storage/vault" not in paths

@@ -45,9 +45,14 @@ def overlay(world: World, storage: Storage, volume: Volume, base: Volume) -> Vol
 def resize(world: World, volume: Volume, size: int) -> None:
     """Make a disk larger."""
     if world.real_disks and volume.file:
-        fmt = "qcow2" if volume.parent else _real(volume.format)
-        _qemu_img("resize", "-q", "-f", fmt, volume.file, str(size))
+        _qemu_img("resize", "-q", "-f", _format(volume), volume.file, str(size))
     volume.size = size
+
+
+def convert(source: Volume, target: Path) -> None:
+    """Another volume's disk as one qcow2 file that refers to no other."""
+    formats: list[str | Path] = ["-f", _format(source), "-O", "qcow2"]
+    _qemu_img("convert", "-q", *formats, source.bytes_at, target)
 
 
 def keep_file(volume: Volume, source: Path) -> None:
@@ -70,6 +75,10 @@ def _used(storage: Storage, volume: Volume) -> int:
 
 def _file(world: World, storage: Storage, volume: Volume) -> Path:
     return world.volumes.file_for(storage, volume.node or "", volume.content, volume.name)
+
+
+def _format(volume: Volume) -> str:
+    return "qcow2" if volume.parent else _real(volume.format)
 
 
 def _real(fmt: str) -> str:

@@ -284,6 +284,12 @@ class ProxmoxStandIn:
         """A lock in the configuration (`backup`, `migrate`), or none."""
         self.edit(vmid, lock=why)
 
+    def power_off(self, vmid: int) -> None:
+        """A guest that ends by itself: no task tells of it."""
+        with self.world.lock:
+            guest = self.world.guests[vmid]
+            guest.running, guest.qmp, guest.token = False, "stopped", None
+
     def move_guest(self, vmid: int, node: str) -> None:
         """A guest and its local volumes on another node, as HA or a hand moves it."""
         with self.world.lock:

@@ -87,6 +87,7 @@ class Volume:
     file: Path | None = None
     notes: str | None = None
     protected: bool = False
+    verification: dict[str, str] | None = None  # a backup server's: state and upid
 
     @property
     def volid(self) -> str:
@@ -140,6 +141,9 @@ class Volumes:
         """Destroy a volume and its file."""
         self._held.pop((volume.node, volume.volid), None)
         if volume.file and volume.file.exists():
+            from .archives import forget  # archives know volumes
+
+            forget(volume)
             volume.file.unlink()
 
     def rename(self, volume: Volume, name: str, *, owner: int | None = None) -> None:
@@ -221,9 +225,12 @@ class Volumes:
         if volume.owner is not None:
             found["vmid"] = volume.owner
         if volume.content == "backup":
-            found["subtype"] = "lxc" if "lxc" in volume.name else "qemu"
+            is_container = "lxc" in volume.name or volume.name.startswith("backup/ct/")
+            found["subtype"] = "lxc" if is_container else "qemu"
         if volume.notes is not None:
-            found["notes"] = volume.notes
+            found["notes"] = volume.notes.partition("\n")[0]
+        if volume.verification is not None:
+            found["verification"] = volume.verification
         if volume.protected:
             found["protected"] = 1
         return found

@@ -55,6 +55,7 @@ class Guest:
     addresses: list[str] | None = None  # what the agent says, where not the static ones
     mac_override: str | None = None
     flocked: bool = False  # somebody holds the lock file
+    freezes_badly: bool = False  # does its agent fail to freeze the filesystems?
     cloudinit: dict[str, str] | None = None  # what the drive was last made from
     token: Any = None  # what the starter of real machines gave back
 
@@ -144,6 +145,8 @@ class World:
         self.real_disks = False
         self.on_start: Starter | None = None
         self.on_stop: Stopper | None = None
+        self.backup_seconds = 0.0  # how long a backup writes
+        self.in_backup: Callable[[Guest], None] | None = None  # called while one is written
         self._pids = itertools.count(400)
 
     def add_node(self, name: str, **fields: Any) -> Node:

@@ -19,35 +19,8 @@ from layers.l1_image import baseline as records
 from layers.l1_image import diskfile
 from layers.l1_image.disk import copy_into
 from layers.l1_image.drivers.debian.ext4 import Ext4, root_of
+from layers.l1_image.identity import IDENTITY, LOGS, MACHINE_ID
 from layers.l1_image.spec import RECIPE, Definition
-
-MACHINE_ID = "/etc/machine-id"
-IDENTITY = (
-    "/etc/hostname",
-    "/etc/netplan/50-cloud-init.yaml",
-    "/etc/network/interfaces.d/50-cloud-init",
-    "/etc/ssh/ssh_host_*",
-    "/etc/sudoers.d/90-cloud-init-users",
-    "/etc/udev/rules.d/70-persistent-net.rules",
-    "/home/*/.*_history",
-    "/home/*/.ssh/authorized_keys",
-    "/home/*/.ssh/id_*",
-    "/root/.*_history",
-    "/root/.ssh/authorized_keys",
-    "/root/.ssh/id_*",
-    "/tmp/*",  # noqa: S108 (of the disk, not of this machine)
-    "/var/cache/apt/archives/*.deb",
-    "/var/lib/cloud/*",
-    "/var/lib/dbus/machine-id",
-    "/var/lib/dhcp/*",
-    "/var/lib/systemd/coredump/*",
-    "/var/lib/systemd/credential.secret",
-    "/var/lib/systemd/random-seed",
-    "/var/log/journal/*",
-    "/var/tmp/*",  # noqa: S108
-)
-"""What makes any machine itself: who it is, who may log in, what it has seen."""
-_LOGS = ("/var/log",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +55,7 @@ def make(candidate: Candidate, folder: Path, workspace: Workspace, report: Repor
     root = root_of(raw, shown, workspace)
     report("take out what makes it itself")
     root.remove([*IDENTITY, *candidate.remove, *_swap(root, folder)])
-    root.empty(_LOGS)
+    root.empty(LOGS)
     root.blank(MACHINE_ID, folder)
     root.mend()
     report("record what it holds")

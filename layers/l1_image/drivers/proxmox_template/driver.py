@@ -8,17 +8,19 @@ from dataclasses import replace
 
 from lab.clients.proxmox import apis
 from lab.errors import DriverError
-from lab.layer import Target, Workspace
+from lab.layer import Report, Target, Workspace
 from lab.model.plan import Action, Change, FieldDiff
 from lab.model.proxmox import Proxmox, host_tag
-from lab.model.template import Template
+from lab.model.template import ArchivedCandidate, Template
 from layers.l1_image.buildroom import BuildRoom
+from layers.l1_image.drivers.proxmox_template.adopting import Adopting
 from layers.l1_image.drivers.proxmox_template.making import Making
 from layers.l1_image.drivers.proxmox_template.records import Record, Records
 from layers.l1_image.drivers.proxmox_template.shelf import Found, Shelf
 from layers.l1_image.spec import Inputs, Observed, Spec
 
 _KIND = "template "
+_ADOPTING = 6 * 3600.0
 
 
 class ProxmoxTemplateDriver:
@@ -88,6 +90,15 @@ class ProxmoxTemplateDriver:
                 shelf.drop_image(record.volume)
                 self._records.without_image(record)
 
+    def admit_archive(
+        self, target: Target[Spec, Inputs], candidate: ArchivedCandidate, report: Report
+    ) -> None:
+        """Make a template of an archived boot disk, unless it is there already."""
+        provider = _provider(target)
+        with self._room.building(candidate.name, report, _ADOPTING):
+            shelf = self._shelf(provider)
+            Adopting(candidate, self._workspace, shelf, self._records, report).run()
+
     def templates(self) -> tuple[Template, ...]:
         """Every one in the places that this run looked at, and those on record in others."""
         places = {shelf.provider.place for shelf in self._shelves()}
@@ -103,16 +114,26 @@ class ProxmoxTemplateDriver:
         )
         return (*there, *elsewhere)
 
-    def spare(self, keep: frozenset[str]) -> tuple[Change, ...]:  # noqa: ARG002 (the protocol's)
-        """None: what nothing uses is pruned anyway."""
-        return ()
+    def spare(self, keep: frozenset[str]) -> tuple[Change, ...]:
+        """Those that were made of captures, and are neither promoted nor used."""
+        return tuple(
+            Change(
+                action=Action.DELETE,
+                what=_what(shelf, found),
+                fields=(FieldDiff("VMID", found.vmid, None),),
+                reason=f"no host uses it; made of the capture {found.mark.captured}",
+            )
+            for shelf, found in self._unneeded(keep, frozenset(), captured=True)
+        )
 
     def _unneeded(
-        self, keep: frozenset[str], leaving: frozenset[str]
+        self, keep: frozenset[str], leaving: frozenset[str], *, captured: bool = False
     ) -> Iterator[tuple[Shelf, Found]]:
+        """Those made of captures apart: only the capture can make them again."""
         for shelf in self._shelves():
             try:
-                ours = [f for f in shelf.all() if _key(shelf, f) not in keep]
+                every = [f for f in shelf.all() if bool(f.mark.captured) is captured]
+                ours = [f for f in every if _key(shelf, f) not in keep]
                 clones = shelf.clones() if ours else {}
                 gone = _machines(shelf, leaving) if clones else frozenset()
             except DriverError:
@@ -169,6 +190,7 @@ def _provider(target: Target[Spec, Inputs]) -> Proxmox:
 
 def _told(found: Found, record: Record | None) -> Template:
     known = Template(found.mark.template) if record is None else _recorded(record)
+    known = replace(known, captured=found.mark.captured)
     return known if found.ready else replace(known, damaged="it was left half made")
 
 

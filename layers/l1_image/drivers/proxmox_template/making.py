@@ -83,7 +83,7 @@ class Making:
 
     def _look(self) -> tuple[Found, ...]:
         self.shelf.api.touched()
-        return self.shelf.find(self.name)
+        return tuple(f for f in self.shelf.find(self.name) if not f.mark.captured)
 
     def _made(self) -> int:
         volume = self._image()

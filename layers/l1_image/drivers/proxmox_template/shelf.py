@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from layers.l1_image.drivers.proxmox_template import mark
 from layers.l1_image.drivers.proxmox_template.mark import Mark
 
 _DISK = "scsi0"
+_DRIVE = re.compile(r"^(?:scsi|virtio|sata|ide)\d+$")
 _DESTROY = 600.0
 _OTHERS = 3600.0
 _IN_USE = "still in use"
@@ -110,12 +112,22 @@ class Shelf:
 
     def wait_for_copies(self) -> None:
         """Let images be put in place that a killed run sent."""
+        self.wait_for("imgcopy", "download")
+
+    def wait_for(self, *kinds: str) -> None:
+        """Let tasks of these kinds end that we began."""
         path = f"nodes/{self.node}/tasks"
-        doing = "see whether images are on their way"
+        doing = "see what is on its way"
         for row in self.api.get(path, doing=doing, source="active"):
-            if row.get("type") in {"imgcopy", "download"} and self._is_own(row):
+            if row.get("type") in kinds and self.is_own(row):
                 with contextlib.suppress(TaskFailed, TaskLost):
                     wait(self.api, str(row["upid"]), doing=doing, deadline=_OTHERS)
+
+    def is_own(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of the list of tasks is one of ours."""
+        who = str(row.get("user", ""))
+        token = row.get("tokenid")
+        return (f"{who}!{token}" if token else who) == self.api.who
 
     def destroy(self, found: Found) -> bool:
         """Delete one of ours, whole or half made; False: somebody's disk lies on it.
@@ -138,9 +150,9 @@ class Shelf:
             raise
         return True
 
-    def set_ready(self, vmid: int, name: str) -> None:
+    def set_ready(self, vmid: int, name: str, captured: str = "") -> None:
         """The last step: from now on it counts."""
-        ready = Mark(self.lab, name, self.provider.storage, vmid, ready=True)
+        ready = Mark(self.lab, name, self.provider.storage, vmid, ready=True, captured=captured)
         path = f"nodes/{self.node}/qemu/{vmid}/config"
         self.api.put(path, doing=f"mark VM {vmid} as ready", description=ready.text)
 
@@ -158,15 +170,10 @@ class Shelf:
         ours = (self.lab, self.provider.storage, vmid)
         if told is None or (told.lab, told.storage, told.vmid) != ours:
             return None
-        disk = str(config.get(_DISK, "")).split(",", maxsplit=1)[0]
+        disk = str(config.get(boot_slot(config), "")).split(",", maxsplit=1)[0]
         is_template = str(config.get("template", 0)) == "1"
         has_disk = bool(disk) and not config.get("lock")
         return Found(vmid, told, is_template, has_disk, f"base-{vmid}-" in disk)
-
-    def _is_own(self, row: dict[str, Any]) -> bool:
-        who = str(row.get("user", ""))
-        token = row.get("tokenid")
-        return (f"{who}!{token}" if token else who) == self.api.who
 
     def _check_sight(self) -> None:
         place = f"/pool/{self.provider.pool}" if self.provider.pool else "/vms"
@@ -176,6 +183,15 @@ class Shelf:
                 f"{place}.",
                 hint="lab doctor   (it names every privilege that is missing)",
             )
+
+
+def boot_slot(config: Mapping[str, Any]) -> str:
+    """The slot of the disk that it boots from: the first of its boot order."""
+    order = str(config.get("boot") or "").partition("order=")[2].split(",", maxsplit=1)[0]
+    for slot in order.split(";"):
+        if _DRIVE.match(slot) and slot in config and "media=cdrom" not in str(config[slot]):
+            return slot
+    return _DISK
 
 
 def _base_of(parent: str) -> int | None:

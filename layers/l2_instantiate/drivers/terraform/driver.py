@@ -6,19 +6,26 @@ carries out what differs. See docs/adr/0030.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
 from lab.clients.proxmox import Api, apis
-from lab.errors import DriverError
+from lab.errors import DriverError, PlanError
 from lab.layer import Workspace
 from lab.model.plan import Action, Change
+from lab.model.template import Archive, Archived, ArchiveState
 from layers.l2_instantiate import steps
-from layers.l2_instantiate.drivers.terraform import guests, power, seen
+from layers.l2_instantiate.drivers.terraform import guests, leaving_out, power, seen
+from layers.l2_instantiate.drivers.terraform.archiving import Archiver
 from layers.l2_instantiate.drivers.terraform.building import Builder
 from layers.l2_instantiate.drivers.terraform.guests import Found
 from layers.l2_instantiate.drivers.terraform.place import MACHINE, Place
 from layers.l2_instantiate.drivers.terraform.project import Project, Tool
 from layers.l2_instantiate.drivers.terraform.shelf import Shelf
 from layers.l2_instantiate.drivers.terraform.trusted import environment
-from layers.l2_instantiate.machines import ROOT
+from layers.l2_instantiate.drivers.terraform.vault import Vault
+from layers.l2_instantiate.machines import ROOT, Container
 from layers.l2_instantiate.settings import marks, on
 from layers.l2_instantiate.spec import Observed
 from layers.l2_instantiate.wanted import REPLACE_ON, Machine, template_name
@@ -51,8 +58,79 @@ class TerraformDriver:
             api.touched()  # a tofu that was waited for may have changed anything
             self._apply(target, change, Builder(api, target, place, project))
 
+    @contextmanager
+    def archive(
+        self, target: Machine, name: str, known: frozenset[str], *, live: bool
+    ) -> Iterator[Archived]:
+        """A copy of its boot disk on the provider's storage for backups."""
+        api, place = self._api(target), Place(self._workspace, target.host.name)
+        vault = self._vault(target, api)
+        with self._project(target, place, api).locked():
+            api.touched()
+            found = self._find(api, place)
+            guest, record = found.machine, place.read()
+            if guest is None or not seen.is_whole(guest, record):
+                raise DriverError(
+                    f"Unable to capture the boot disk of {place.host}: it has no machine that is"
+                    " whole.",
+                    hint=f"lab plan host={place.host}",
+                )
+            here = replace(vault, node=guest.node)  # its storage may be that node's alone
+            archiver = Archiver(api, target, place, guest, here)
+            with archiver.archive(name, known, live=live) as archived:
+                yield archived
+
+    def inspect(self, target: Machine, archive: Archive) -> ArchiveState:
+        """What its storage lists of it."""
+        return self._vault_of(target, archive).inspect(archive)
+
+    def retire(self, target: Machine, archives: Sequence[Archive]) -> None:
+        """Note on each that it may go."""
+        for archive in archives:
+            self._vault_of(target, archive).retire([archive])
+
+    def sweep(
+        self, target: Machine, known: frozenset[str], also: Sequence[Archive] = ()
+    ) -> tuple[str, ...]:
+        """Remove this host's retired archives that are not known."""
+        vaults = {self._vault_of(target, archive): None for archive in also}
+        vaults |= {self._vault(target, self._api(target)): None}
+        return tuple(name for vault in vaults for name in vault.sweep(known))
+
+    def _vault(self, target: Machine, api: Api) -> Vault:
+        """Raises PlanError where boot disks are not captured."""
+        provider, host = on(target), target.host.name
+        what = f"Unable to capture the boot disk of {host}"
+        if isinstance(target.spec.machine, Container):
+            raise PlanError(
+                f"{what}: it is a container, and those are made from their definition.",
+                hint=f"lab capture host={host}   (its data and its identity)",
+            )
+        if provider.backup_storage is None:
+            raise PlanError(
+                f"{what}: its provider {provider.name or 'of kind proxmox'} names no storage for"
+                " backups.",
+                hint="write backup_storage: local into the provider in lab.yaml; then: lab doctor",
+            )
+        node = Place(self._workspace, host).read().node or provider.node
+        return Vault(api, self._workspace.lab, host, node, provider.backup_storage)
+
+    def _vault_of(self, target: Machine, archive: Archive) -> Vault:
+        """Where that archive lies. Raises DriverError where this provider does not reach it."""
+        provider, host = on(target), target.host.name
+        if provider.url != archive.place:
+            raise DriverError(
+                f"Unable to look at {archive.volume}, the boot disk of {host}: it lies at"
+                f" {archive.place}, and {host} is at {provider.url} now.",
+                hint=f"pvesm list {archive.storage}   (on {archive.node} there)",
+            )
+        api = self._api(target)
+        return Vault(api, self._workspace.lab, host, archive.node, archive.storage)
+
     def _apply(self, target: Machine, change: Change, builder: Builder) -> None:
         api, place = builder.api, builder.place
+        if place.read().archive is None:
+            leaving_out.put_back(api, place)  # of a capture that was killed
         name = steps.disk_of(change.what)
         if name is not None:
             self._apply_disk(builder, name, change)

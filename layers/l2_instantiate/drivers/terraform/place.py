@@ -20,11 +20,28 @@ _ABOUT = {
 }
 
 
+class Pending(Kept):
+    """An archive of a boot disk on its way: kept before its task is asked for, until it counts.
+
+    ``ran``: the machine ran before. ``upid`` is ``""`` until the node has told it.
+    """
+
+    id: str
+    live: bool
+    ran: bool
+    node: str
+    storage: str
+    begun: float
+    upid: str = ""
+
+
 class Record(Kept):
     """``machine.json``: which VMIDs are this host's, and what its machine was given.
 
     ``vmid`` and ``shelf`` are chosen before anything is made, and 0 where nothing is. ``whole`` is
     said when making it came to its end. ``answered`` is when a login was last seen to work.
+    ``archive`` is one on its way, and ``left_out`` the volumes that were kept out of it: they go
+    into everybody's backups again as soon as it has ended.
     """
 
     lab: str
@@ -42,6 +59,8 @@ class Record(Kept):
     answered: float = 0.0
     address: str = ""
     root_at_boot: int = 0
+    archive: Pending | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ node. Its name tells what is on it (a digest of everything but the private key).
 
 from __future__ import annotations
 
-import io
 import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.clients import iso
 from lab.clients.proxmox import Api, Refused, Sent, wait
-from lab.errors import DriverError
 from lab.faults import point
 from layers.l2_instantiate import keys
 from layers.l2_instantiate.cards import Network
@@ -23,7 +22,6 @@ from layers.l2_instantiate.machines import Machine
 from layers.l2_instantiate.settings import address_line, mac, on
 from layers.l2_instantiate.wanted import Machine as Target
 
-_LABEL = "CIDATA"
 _DEADLINE = 300.0
 
 
@@ -121,31 +119,9 @@ def sweep(api: Api, place: Place, node: str, storage: str, keep: str = "") -> No
 
 
 def _image(seed: Seed, private_host_key: str) -> bytes:
-    try:
-        import pycdlib  # noqa: PLC0415 (an extra)
-    except ImportError as error:
-        raise DriverError(
-            f"Unable to make {seed.place.host}: the library that writes its seed is not installed "
-            f"({error.name}).",
-            hint="pip install 'strata-lab[proxmox]'   (./bootstrap installs it)",
-        ) from error
     files = {
         "user-data": seed.content.user_data(private_host_key),
         "meta-data": seed.content.meta_data(f"{seed.place.host}-{seed.name[-16:-4]}"),
         "network-config": seed.content.network_config(),
     }
-    disc = pycdlib.PyCdlib()
-    disc.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=_LABEL)
-    for name, text in files.items():
-        raw = text.encode()
-        disc.add_fp(
-            io.BytesIO(raw),
-            len(raw),
-            f"/{name.upper().replace('-', '_')}.;1",
-            rr_name=name,
-            joliet_path=f"/{name}",
-        )
-    written = io.BytesIO()
-    disc.write_fp(written)
-    disc.close()
-    return written.getvalue()
+    return iso.written(files, doing=f"make {seed.place.host}")

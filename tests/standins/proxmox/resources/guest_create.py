@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 from tests.standins.proxmox import config_rules, drives
-from tests.standins.proxmox.calls import ApiError, Call, answers, refused
+from tests.standins.proxmox.calls import ApiError, Call, answers
 from tests.standins.proxmox.tasks import Task, saying
 from tests.standins.proxmox.world import Guest
 
+from . import restoring
 from .guest_config import settings_of
 
 _NOT_KEPT = {"pool", "start", "storage", "archive", "force", "unique", "bwlimit", "live-restore"}
@@ -20,6 +21,8 @@ _NOT_KEPT |= {"ha-managed"}
 def create(call: Call) -> Any:
     vmid, node, pool = call.vmid, call["node"], call.get("pool")
     _may_allocate(call, vmid, pool)
+    if call.get("archive"):
+        return restoring.restore(call)
     settings = {key: value for key, value in settings_of(call).items() if key not in _NOT_KEPT}
     guest = Guest(vmid, node)
     _check(call, guest, settings)
@@ -75,8 +78,6 @@ def _check(call: Call, guest: Guest, settings: dict[str, str]) -> None:
             drives.check_access(call, guest, key, value)
         if re.fullmatch(r"net\d+", key):
             config_rules.check_bridge(call, value)
-    if call.get("archive"):
-        raise refused(archive="the stand-in restores no backups")
 
 
 def _fill(call: Call, task: Task, guest: Guest, settings: dict[str, str]) -> None:

@@ -62,6 +62,9 @@ def _wanted(call: Call, task: Task) -> bool:
         return False
     if (source == "archive" and task.is_running) or (source == "active" and not task.is_running):
         return False
+    since, until = call.number("since"), call.number("until")
+    if (since is not None and task.started < since) or (until is not None and task.started > until):
+        return False
     kind, about = call.get("typefilter"), call.get("vmid")
     if (kind and task.kind != kind) or (about and task.about != about):
         return False
