@@ -49,6 +49,8 @@ FILES = frozenset({"Datastore.Allocate", "Datastore.AllocateTemplate", "Datastor
 
 READING = frozenset({"Datastore.Audit"})
 NODE = frozenset({"Sys.Audit"})
+"""Of a drill on ``/``, too: whether the cluster's firewall is on is told to nobody else."""
+
 DOWNLOADS = frozenset({"Sys.AccessNetwork"})
 NETWORK = frozenset({"SDN.Use"})
 POOL = frozenset({"Pool.Audit"})
@@ -98,6 +100,8 @@ def _each(needs: Needs, major: int) -> Iterator[Right]:
         if needs.downloads:
             yield Right(f"/nodes/{provider.node}", DOWNLOADS, "StrataNode")
     yield Right(f"/nodes/{provider.node}", NODE, "StrataNode")
+    if needs.isolated:
+        yield Right("/", NODE, "StrataNode")
 
 
 def _major(version: str) -> int:
