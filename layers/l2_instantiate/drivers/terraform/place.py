@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.errors import DriverError
+from layers.l2_instantiate import isolation
 from layers.l2_instantiate.home import Home, Kept, private_folder, read_kept, replace
 from layers.l2_instantiate.login import Door
 
@@ -25,6 +26,7 @@ class Record(Kept):
 
     ``vmid`` and ``shelf`` are chosen before anything is made, and 0 where nothing is. ``whole`` is
     said when making it came to its end. ``answered`` is when a login was last seen to work.
+    ``walled`` is when the rules of its firewall were last changed.
     """
 
     lab: str
@@ -42,6 +44,7 @@ class Record(Kept):
     answered: float = 0.0
     address: str = ""
     root_at_boot: int = 0
+    walled: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,19 @@ def mark_in(description: str) -> Mark | None:
 
 @dataclass(frozen=True)
 class Place(Home):
-    """One host's machine."""
+    """One host's machine. ``isolated``: its twin's, which has a name and tags of its own."""
+
+    isolated: bool = False
+
+    @property
+    def called(self) -> str:
+        """The machine's name on the node."""
+        return isolation.called(self.host, isolated=self.isolated)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The tags of what is the host's."""
+        return isolation.marks(self.host, isolated=self.isolated)
 
     def mark(self, part: str, **more: Any) -> Mark:
         """The mark of one of its two parts."""
