@@ -8,6 +8,7 @@ listens meanwhile, so that one thing is there to be reached if anything can be.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import secrets
 import shlex
 import socket
@@ -66,7 +67,11 @@ done
 
 @dataclass(frozen=True)
 class Listening:
-    """This machine, while it listens. ``heard`` is the addresses that reached it."""
+    """This machine, while it listens.
+
+    ``heard`` is from where its ``token`` came by UDP, which only the twin knows; that it got
+    through by TCP the twin sees itself.
+    """
 
     address: str
     port: int
@@ -158,12 +163,19 @@ def way_to(address: str) -> str:
     return ""
 
 
-def _accept(sock: socket.socket, told: Listening) -> None:
+def address_of(name: str) -> str:
+    """What a twin must try for it: no name is known in there, and its loopback is its own."""
+    with contextlib.suppress(OSError):
+        found = str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
+        return "" if ipaddress.ip_address(found.partition("%")[0]).is_loopback else found
+    return ""
+
+
+def _accept(sock: socket.socket, told: Listening) -> None:  # noqa: ARG001 (as the other)
     with contextlib.suppress(OSError):
         while True:
-            connection, peer = sock.accept()
+            connection, _ = sock.accept()
             connection.close()
-            told.heard.add(str(peer[0]))
 
 
 def _receive(sock: socket.socket, told: Listening) -> None:
@@ -181,4 +193,4 @@ def _told(line: str) -> str:
     return f"{address} by ping" if kind == "icmp" else f"{address}:{port[0]}"
 
 
-__all__ = ["WAYS_OUT", "Listening", "cut", "listening", "prove", "way_to"]
+__all__ = ["WAYS_OUT", "Listening", "address_of", "cut", "listening", "prove", "way_to"]

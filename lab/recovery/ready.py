@@ -99,9 +99,10 @@ def _others(engine: Engine, host: Host, provider: Proxmox) -> tuple[tuple[str, i
     """The host itself and the node; what else there is the twin finds by itself."""
     handed = reach.handed_by(engine, [host], 1).handed.get(host.name, {})
     address = str(handed.get("address") or host.address or "").split("/")[0]
-    node = urlsplit(provider.url)
+    url = urlsplit(provider.url)
+    node = alone.address_of(url.hostname or "")
     found = [(address, port) for port in _OF_THE_HOST if address]
-    found += [(node.hostname or "", node.port or _HTTPS), (node.hostname or "", _SSH)]
+    found += [(node, port) for port in (url.port or _HTTPS, _SSH) if node]
     return tuple(found)
 
 

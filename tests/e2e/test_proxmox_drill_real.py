@@ -23,6 +23,7 @@ from tests.standins.proxmox import ProxmoxStandIn
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.long]
 RUNNER, HOST, TWIN = "198.18.78.1", "198.18.78.11", "198.18.78.12"
+IP, NOWHERE, AROUND = ("ip", "address"), ("ip", "route"), ("blackhole", "198.18.78.0/24")
 CODE, VARS = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
 
 
@@ -74,6 +75,7 @@ class Machine:
                 argv += ["-drive", f"if=none,id={slot},file={file},format={fmt}"]
                 argv += ["-device", f"scsi-hd,drive={slot},bootindex={int(slot[-1]) + 1}"]
         self.process = subprocess.Popen(argv, stderr=(folder / "stderr").open("w"))
+        subprocess.run([*IP, "replace", f"{TWIN}/32", "dev", "lo"], check=True)
         self.socket = socket.create_server((TWIN, 22))
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -81,6 +83,7 @@ class Machine:
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
+        subprocess.run([*IP, "del", f"{TWIN}/32", "dev", "lo"], check=False)
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
@@ -122,9 +125,9 @@ def nas(tmp_path, template):
         pytest.skip("addresses of its own need root, and a machine its firmware (ovmf)")
     if (restic.version() or (0,)) < restic.OLDEST:
         pytest.skip("needs restic 0.17 or newer: sudo tools/install-restic")
-    ip = ("ip", "address")
-    for address in (RUNNER, HOST, TWIN):
-        subprocess.run([*ip, "replace", f"{address}/32", "dev", "lo"], check=True)
+    subprocess.run([*NOWHERE, "replace", *AROUND], check=True)  # whatever answers out there
+    for address in (RUNNER, HOST):
+        subprocess.run([*IP, "replace", f"{address}/32", "dev", "lo"], check=True)
     machines = Machines(tmp_path)
     machines.addresses["nas1"] = HOST
     digest = subprocess.run(
@@ -142,8 +145,9 @@ def nas(tmp_path, template):
             yield RealLab(tmp_path, cluster, pve, machines, base)
     finally:
         machines.remove()
-        for address in (RUNNER, HOST, TWIN):
-            subprocess.run([*ip, "del", f"{address}/32", "dev", "lo"], check=False)
+        subprocess.run([*NOWHERE, "del", *AROUND], check=False)
+        for address in (RUNNER, HOST):
+            subprocess.run([*IP, "del", f"{address}/32", "dev", "lo"], check=False)
 
 
 def test_a_real_twin_reaches_nothing_and_proves_its_host(nas):
