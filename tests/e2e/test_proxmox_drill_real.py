@@ -54,7 +54,8 @@ class Machine:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         mac = config["net0"].split(",")[0].partition("=")[2]
-        net = f"user,id=n,net=198.18.78.0/24,host={RUNNER},dns=198.18.78.3"
+        net = f"user,id=n,net=198.18.78.0/24,host={RUNNER},dns=198.18.78.3,ipv6=off"
+        net += f",dhcpstart={TWIN}"  # this template asks for an address, whatever it is told
         net += f",hostfwd=tcp:127.0.0.1:{self.port}-{TWIN}:22" + (",restrict=on" if closed else "")
         pflash = "if=pflash,format=raw,unit={},file={}"
         argv = [
