@@ -124,19 +124,21 @@ def cut(shell: Shell, runner: str = "") -> None:
 
 @contextlib.contextmanager
 def listening(address: str) -> Iterator[Listening]:
-    """Listen at that address of this machine, by TCP and UDP on one port."""
+    """Listen at all addresses of this machine, by TCP and UDP on one port; ``address`` is one.
+
+    At all: a twin may know this machine by another one, where something translates it.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with contextlib.ExitStack() as held:
         tcp = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
         udp = held.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         try:
-            tcp.bind((address, 0))
+            tcp.bind(("", 0))
             port = int(tcp.getsockname()[1])
-            udp.bind((address, port))
+            udp.bind(("", port))
         except OSError as error:
             raise DriverError(
-                f"Unable to listen at {address or 'any address'}, to see that a twin does not "
-                f"reach it: {error.strerror}.",
+                f"Unable to listen here, to see that a twin does not reach it: {error.strerror}.",
                 hint="the same command again",
             ) from error
         tcp.listen(8)

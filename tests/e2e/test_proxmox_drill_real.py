@@ -22,7 +22,8 @@ from tests.e2e.test_proxmox_drill import Drilled, Guests, switch
 from tests.standins.proxmox import ProxmoxStandIn
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.long]
-RUNNER, HOST, TWIN = "198.18.78.1", "198.18.78.11", "198.18.78.12"
+RUNNER, GATEWAY = "203.0.113.78", "198.18.78.1"  # beyond the gateway: reached where a way leads out
+HOST, TWIN = "198.18.78.11", "198.18.78.12"
 IP, NOWHERE, AROUND = ("ip", "address"), ("ip", "route"), ("blackhole", "198.18.78.0/24")
 CODE, VARS = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
 
@@ -54,7 +55,7 @@ class Machine:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         mac = config["net0"].split(",")[0].partition("=")[2]
-        net = f"user,id=n,net=198.18.78.0/24,host={RUNNER},dns=198.18.78.3,ipv6=off"
+        net = f"user,id=n,net=198.18.78.0/24,host={GATEWAY},dns=198.18.78.3,ipv6=off"
         net += f",dhcpstart={TWIN}"  # this template asks for an address, whatever it is told
         net += f",hostfwd=tcp:127.0.0.1:{self.port}-{TWIN}:22" + (",restrict=on" if closed else "")
         pflash = "if=pflash,format=raw,unit={},file={}"
@@ -95,10 +96,17 @@ class Machine:
                 if not self.machines.walls.lets_in(self.guest, RUNNER, 22):
                     connection.close()
                     continue
-                with contextlib.suppress(OSError):
-                    inside = socket.create_connection(("127.0.0.1", self.port))
-                    for one, other in ((connection, inside), (inside, connection)):
-                        threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
+                threading.Thread(
+                    target=_join, args=(connection, ("127.0.0.1", self.port)), daemon=True
+                ).start()
+
+
+def _join(connection, where):
+    with connection, contextlib.suppress(OSError), socket.create_connection(where) as inside:
+        back = threading.Thread(target=_pass_on, args=(inside, connection), daemon=True)
+        back.start()
+        _pass_on(connection, inside)
+        back.join()
 
 
 def _pass_on(one, other):
@@ -112,7 +120,7 @@ def _pass_on(one, other):
 class RealLab(Drilled):
     drills = f"drills: {{addresses: {TWIN}-{TWIN}, runner: {RUNNER}}}, boot_deadline: 12m"
     host = f"{HOST}/24"
-    network = f"  network: {{gateway: {RUNNER}}}\n"
+    network = f"  network: {{gateway: {GATEWAY}}}\n"
 
     def lab(self, *words, ok=(0,), stdin=""):
         return super().lab(*words, ok=ok, stdin=stdin)
@@ -167,6 +175,6 @@ def test_a_real_twin_whose_rules_nobody_keeps_to_is_caught(nas):
     proof = nas.drill(ok=(1,))
     assert nas.guests.booted == [False]
     assert "its twin is not closed off. It reached" in proof["failure"]
-    assert RUNNER in proof["failure"]
+    assert f"{RUNNER}:" in proof["failure"], "this machine, which listened"
     assert proof["restored"] == []
     assert nas.twins() == []
