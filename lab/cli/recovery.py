@@ -20,7 +20,7 @@ else:
 
 AT = re.compile(r"^(\d{4}-?\d\d-?\d\d([T ].+)?|[0-9a-f]{8,64})$")
 KEYS = ("at", "to", "path")
-KINDS = ("docker", "qemu")
+KINDS = ("docker", "proxmox", "qemu")
 
 
 class RestoreWord(DataWord):

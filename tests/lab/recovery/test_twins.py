@@ -4,6 +4,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from lab.cli.recovery import KINDS
 from lab.config import inventory
 from lab.errors import LabError, PlanError
 from lab.model.host import Host, Part
@@ -203,3 +204,7 @@ def test_what_only_a_node_has_is_left_out_of_a_sandbox(lab_dir, tmp_path_factory
     assert part.driver == "docker"
     machine = part.spec.machine
     assert (machine.network, machine.tags, machine.protection) == (None, (), False)
+
+
+def test_the_command_line_offers_every_kind_of_sandbox():
+    assert KINDS == twins.KINDS
