@@ -76,7 +76,8 @@ class Machine:
                 fmt = "qcow2" if str(file).endswith("qcow2") else "raw"
                 argv += ["-drive", f"if=none,id={slot},file={file},format={fmt}"]
                 argv += ["-device", f"scsi-hd,drive={slot},bootindex={int(slot[-1]) + 1}"]
-        self.process = subprocess.Popen(argv, stderr=(folder / "stderr").open("w"))
+        with (folder / "stderr").open("w") as said:
+            self.process = subprocess.Popen(argv, stderr=said)
         subprocess.run([*IP, "replace", f"{TWIN}/32", "dev", "lo"], check=True)
         self.socket = socket.create_server((TWIN, 22))
         threading.Thread(target=self._serve, daemon=True).start()
