@@ -378,7 +378,12 @@ def _no_problems(host: Host, part: Part) -> tuple[tuple[tuple[str | int, ...], s
     return ()
 
 
-def _nothing_found(workspace: Workspace, host: Host, part: Part) -> tuple[Finding, ...]:  # noqa: ARG001
+def _nothing_found(
+    workspace: Workspace,  # noqa: ARG001
+    host: Host,  # noqa: ARG001
+    part: Part,  # noqa: ARG001
+    hosts: Sequence[Host] = (),  # noqa: ARG001
+) -> tuple[Finding, ...]:
     return ()
 
 
@@ -432,7 +437,8 @@ class Layer:
         surveyor: The part whose driver, where it can, tells what is there undeclared; ``None`` =
             nobody on this host. A part of no workload at all may stand for a host without any.
         findings: For ``lab doctor``: what is well and what is not, each with the line that mends
-            it. Looks at the world, changes nothing.
+            it; ``findings(workspace, host, part, hosts)``, of all ``hosts`` that are looked at.
+            Looks at the world, changes nothing.
         prune_parts: A part that is no longer declared is planned as absent (workloads); otherwise
             only ``destroy`` removes it (machines).
         destroyed: Whether ``lab destroy`` acts on this layer.
@@ -460,7 +466,7 @@ class Layer:
     known: Callable[[Host, Part], Known] = _nothing_known
     data: Callable[[Host, Part], tuple[DataSet, ...]] = _no_data
     surveyor: Callable[[Layer, Host], Part | None] = _first_part
-    findings: Callable[[Workspace, Host, Part], tuple[Finding, ...]] = _nothing_found
+    findings: Callable[..., tuple[Finding, ...]] = _nothing_found
     prune_parts: bool = False
     destroyed: bool = False
     takes_vars: bool = False

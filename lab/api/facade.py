@@ -492,17 +492,19 @@ class Lab:
         """Whether this machine can carry the lab: every finding with the line that mends it."""
         findings = [_python()]
         if self.inventory.capture is not None:
-            from lab.recovery.doctor import findings as about_restic  # noqa: PLC0415
+            from lab.recovery import doctor  # noqa: PLC0415 (most calls need none of it)
 
-            findings += about_restic()
+            findings += doctor.findings()
+            findings += doctor.leftovers(self.workspace, self.select(*selectors))
         for name in self.undeclared():
             what = f"{name} exists, and no file declares it"
             findings.append(
                 Finding(Level.WARN, "undeclared host", what, f"lab destroy host={name}")
             )
-        for host in self.select(*selectors):
+        hosts = self.select(*selectors)
+        for host in hosts:
             for part in host.parts.get(self.layers[0].name, ()):
-                for finding in self.layers[0].findings(self.workspace, host, part):
+                for finding in self.layers[0].findings(self.workspace, host, part, hosts):
                     if finding not in findings:
                         findings.append(finding)
         return findings

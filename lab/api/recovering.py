@@ -94,7 +94,8 @@ class Recovery:
     ) -> DrillReport:
         """Prove that these hosts come back from their captures: a throwaway twin of each, alone.
 
-        The twin is of the host's own kind, else a container; or as ``sandbox`` says.
+        The twin is of the host's own kind, on Proxmox VE on its own node, else a container; or as
+        ``sandbox`` says.
         What it showed is kept: as JSON and Markdown in the state folder, and in the journal.
         """
         drills = Drills(self._captures, self._engine, self._workspace, self._twin, sandbox)

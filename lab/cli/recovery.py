@@ -20,7 +20,7 @@ else:
 
 AT = re.compile(r"^(\d{4}-?\d\d-?\d\d([T ].+)?|[0-9a-f]{8,64})$")
 KEYS = ("at", "to", "path")
-KINDS = ("docker", "qemu")
+KINDS = ("docker", "proxmox", "qemu")
 
 
 class RestoreWord(DataWord):
@@ -136,9 +136,11 @@ def rebuild(
 def drill(settings: Settings, words: tuple[str, ...], *, sandbox: str | None) -> int:
     """Prove that hosts come back from their captures.
 
-    Of each a twin is built in a sandbox (a QEMU machine for hosts of kind qemu, else a container)
-    with a network that leads nowhere, out of its newest good captures, converged, health checked,
-    its data compared with the manifests; then it is destroyed. Told and kept: proved or not, the
+    Of each a twin is built in a sandbox (a QEMU machine for hosts of kind qemu, a machine on their
+    own node for those of Proxmox VE, else a container) with a network that leads nowhere, out of
+    its newest good captures, converged, health checked, its data compared with the manifests; then
+    it is destroyed. On a node the firewall closes it off, and before any data comes to it it is
+    seen from inside that it reaches nothing (docs/proxmox.md). Told and kept: proved or not, the
     time of each step (RTO), the work that would be lost (RPO), and what of the host no capture
     covers. The host itself is only looked at. Exit code 1 where something is not proved.
 

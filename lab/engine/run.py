@@ -381,12 +381,12 @@ class _Run:
         return found
 
     def given(self, host: str) -> Mapping[str, object]:
-        """Of each set of data when its newest good capture was taken: the journal knows."""
+        """Of each set of data when its newest good capture was taken; and all hosts of the run."""
         with self._lock:
             if self._captured is None:
                 self._captured = captured_at(self._engine.journal)
             known = self._captured.get(host, {})
-        return {"captured": known, "restoring": self.options.restoring}
+        return {"captured": known, "restoring": self.options.restoring, "hosts": self.hosts}
 
     def owned(self, host: str, layer: str) -> tuple[Owned, ...]:
         """The ledger's entries for one layer of a host."""

@@ -6,6 +6,7 @@ layer's own spec.
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import re
 from typing import Annotated, Any, Literal, Self
@@ -37,12 +38,20 @@ TAG = "strata"
 TEMPLATE_TAG = "strata_template"
 """The tag of templates; the underscore keeps it apart from every host's."""
 
+DRILL_TAG = "strata_drill"
+"""The tag of drills' twins; the underscore keeps it apart from every host's."""
+
 _NOT_IN_A_TAG = re.compile(r"[^a-z0-9_.+-]")
 
 
 def host_tag(host: str) -> str:
     """The tag of a host's machine: for people and their searches; its description decides."""
     return _NOT_IN_A_TAG.sub("-", f"{TAG}-{host}".lower())
+
+
+def twin_tag(host: str) -> str:
+    """The tag of the twin of a host: no host's own tag is like it."""
+    return _NOT_IN_A_TAG.sub("-", f"{DRILL_TAG}-{host}".lower())
 
 
 _SHA256_BYTES = 32
@@ -122,6 +131,75 @@ class VmIds(BaseModel):
         return self
 
 
+class AddressRange(BaseModel):
+    """Addresses from ``first`` to ``last``, both included; written ``192.0.2.200-192.0.2.209``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: str
+    last: str
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All of them, lowest first."""
+        first, last = (ipaddress.ip_address(text) for text in (self.first, self.last))
+        return tuple(str(first + step) for step in range(int(last) - int(first) + 1))
+
+
+def _addresses(value: Any) -> Any:
+    if isinstance(value, AddressRange) or value == DHCP:
+        return value
+    first, dash, last = value.partition("-") if isinstance(value, str) else ("", "", "")
+    try:
+        ends = [ipaddress.ip_address(text.strip()) for text in (first, last if dash else first)]
+        size = int(ends[1]) - int(ends[0]) + 1 if ends[0].version == ends[1].version else 0
+    except ValueError:
+        size = 0
+    if not 0 < size <= _MOST_ADDRESSES:
+        raise ValueError(
+            f"{value!r} is no range of addresses: write it like 192.0.2.200-192.0.2.209 (lowest "
+            f"first, {_MOST_ADDRESSES} at most), or dhcp"
+        )
+    return AddressRange(first=str(ends[0]), last=str(ends[1]))
+
+
+def _address(value: Any) -> Any:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not an address: write it like 192.0.2.5") from None
+
+
+DHCP = "dhcp"
+_MOST_ADDRESSES = 1024
+Addresses = Annotated[
+    AddressRange | Literal["dhcp"],
+    BeforeValidator(_addresses),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["192.0.2.200-192.0.2.209", "dhcp"]}),
+]
+
+
+class Drills(BaseModel):
+    """What twins of drills need on a cluster, besides their VMIDs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    addresses: Addresses | None = Field(
+        default=None,
+        description="for twins of hosts with an address of their own: a range that nobody else "
+        "uses, or dhcp; others have theirs by DHCP anyway",
+    )
+    runner: Annotated[str, BeforeValidator(_address)] | None = Field(
+        default=None,
+        description="this machine's address as twins see it, which alone may log in to them; "
+        "left out: the one that leads to them, right unless something translates it on the way",
+    )
+
+
 def _url(value: str) -> str:
     parts = urlsplit(value)
     try:
@@ -199,6 +277,12 @@ class Proxmox(BaseModel):
     vlan: Vlan | None = Field(default=None, description="its VLAN; left out: untagged")
     pool: PoolName | None = Field(default=None, description="everything of ours is put into it")
     vmids: VmIds = VmIds()
+    drills: Drills = Drills()
+    isolated: bool = Field(
+        default=False,
+        description="its machines reach nothing, and this machine alone may log in to them: what "
+        "a drill sets for its twin; needs the cluster's firewall",
+    )
 
     @field_validator("ca")
     @classmethod

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from lab import events, faults
-from lab.clients.shell import Shell, shells
+from lab.clients.shell import Endpoint, Shell, shells
 from lab.engine import Approval, Engine
 from lab.engine.protocol import Options
 from lab.errors import DriverError, LabError, PlanError
@@ -24,23 +24,17 @@ from lab.model.dataset import DataSet
 from lab.model.host import Host
 from lab.model.outcome import ExitCode, Outcome, RunReport
 from lab.model.recovered import DrillRecord
-from lab.recovery import onhost, reach, twins
+from lab.recovery import alone, onhost, reach, twins
 from lab.recovery.captures import Captures
 from lab.recovery.evidence import Evidence, Restored
 from lab.recovery.identity import IDENTITY_SET
 from lab.recovery.manifest import Taking, merkle_root
+from lab.recovery.ready import Around, placed, require_ready
 from lab.recovery.repository import Capture
 from lab.recovery.restores import Asked, Restores
 from lab.recovery.run import FLAGGED, Part, SetRun
 
 FOLDER = "drills"
-_ALONE = """\
-if command -v ip >/dev/null 2>&1; then
-  ip route del default 2>/dev/null; ip -6 route flush default 2>/dev/null
-fi
-n=$(awk '$2 == "00000000" && $8 == "00000000"' /proc/net/route | wc -l)
-[ "$n" = 0 ] || { echo "it still has a way out" >&2; exit 94; }
-"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +48,7 @@ class Twin:
     forget: Callable[[], None]
 
 
+Chosen = Sequence[tuple[DataSet, Capture]]
 Load = Callable[[Path, str], AbstractContextManager[Twin]]
 """Load the files of a twin; the second is its host's name."""
 
@@ -156,13 +151,15 @@ class Drills:
 
     def _whole(self, host: Host, facts: _Facts, part: Part) -> None:
         machine = self._engine.layers[reach.machine_layer(self._engine.layers)].name
-        driver = next((p.driver for p in host.parts.get(machine, ())), "")
-        if driver in twins.NOT_MADE:
+        made = next(iter(host.parts.get(machine, ())), None)
+        if (made.driver if made else "") in twins.NOT_MADE:
             raise PlanError(
                 f"Unable to drill {host.name}: no lab makes such a machine, nor a twin.",
                 hint="declare it as a machine that is made (image:, machine:), or restore beside:"
                 f" lab restore host={host.name} to=/srv/look",
             )
+        sandbox = twins.sandbox_for(host, made, self._sandbox)
+        facts.sandbox = sandbox.kind
         chosen = self._chosen(host, facts)
         used = [c.at for _, c in chosen]
         facts.rpo = max(0.0, facts.at - min(used)) if used else None
@@ -170,27 +167,29 @@ class Drills:
             self._survey(host, facts)
         name = twins.name_of(self._workspace.lab, host.name)
         folder = self._workspace.state / FOLDER / name
-        sandbox = twins.sandbox_for(host, driver, self._sandbox)
-        facts.sandbox = sandbox.kind
-        twins.stage(self._engine.inventory.root, folder, name, host.name, sandbox)
-        with self._load(folder, host.name) as twin:
-            self._cleared(twin, facts)  # what a drill that was killed left
-            began = time.monotonic()
-            try:
-                self._build(twin, chosen, facts, part)
-                facts.rto = round(time.monotonic() - began, 1)
-                with self._step(facts, part, "compare with the manifests"):
-                    self._compare(twin, chosen, facts)
-            finally:
-                with self._step(facts, part, "destroy the twin"):
-                    self._cleared(twin, facts)
+        with placed(self._engine, self._workspace, host, made, sandbox) as (where, around):
+            twins.stage(self._engine.inventory.root, folder, name, host.name, where)
+            with self._load(folder, host.name) as twin:
+                self._cleared(twin, facts)  # what a drill that was killed left
+                with self._step(facts, part, "look whether it can be"):
+                    require_ready(twin.engine, twin.workspace, twin.host)
+                self._carry(twin, around, chosen, facts, part)
+
+    def _carry(
+        self, twin: Twin, around: Around | None, chosen: Chosen, facts: _Facts, part: Part
+    ) -> None:
+        began = time.monotonic()
+        try:
+            self._build(twin, around, chosen, facts, part)
+            facts.rto = round(time.monotonic() - began, 1)
+            with self._step(facts, part, "compare with the manifests"):
+                self._compare(twin, chosen, facts)
+        finally:
+            with self._step(facts, part, "destroy the twin"):
+                self._cleared(twin, facts)
 
     def _build(
-        self,
-        twin: Twin,
-        chosen: Sequence[tuple[DataSet, Capture]],
-        facts: _Facts,
-        part: Part,
+        self, twin: Twin, around: Around | None, chosen: Chosen, facts: _Facts, part: Part
     ) -> None:
         last = len(twin.engine.layers) - 1
         machine = reach.machine_layer(twin.engine.layers)
@@ -199,8 +198,14 @@ class Drills:
         with self._step(facts, part, "machine"):
             self._converge(twin, part, machine)
             faults.point("drill.machine")
-        with self._step(facts, part, "cut it off from everything"):
-            self._shell(twin).run(_ALONE, doing="cut the twin off")
+        if around is not None:
+            with self._step(facts, part, "see that it reaches nothing"):
+                tries = around.prove(self._shell(twin), twin.host.name, self._endpoint(twin))
+                facts.notes.append(f"its twin reached none of {tries} things that it tried")
+                faults.point("drill.proved_alone")
+        else:
+            with self._step(facts, part, "cut it off from everything"):
+                alone.cut(self._shell(twin))
         with self._step(facts, part, "system"):
             self._converge(twin, part, last - 1)
         with self._step(facts, part, "data"):
@@ -212,13 +217,7 @@ class Drills:
             report = twin.engine.plan([twin.host], Options(last), verb="verify")
             _require(report)
 
-    def _restore(
-        self,
-        twin: Twin,
-        chosen: Sequence[tuple[DataSet, Capture]],
-        facts: _Facts,
-        part: Part,
-    ) -> None:
+    def _restore(self, twin: Twin, chosen: Chosen, facts: _Facts, part: Part) -> None:
         restores = Restores(self._captures, twin.engine, twin.workspace, twin.journal)
         allowed = Approval(confirmed=frozenset({twin.host.name}))
         for one, capture in chosen:
@@ -237,9 +236,7 @@ class Drills:
                 )
             )
 
-    def _compare(
-        self, twin: Twin, chosen: Sequence[tuple[DataSet, Capture]], facts: _Facts
-    ) -> None:
+    def _compare(self, twin: Twin, chosen: Chosen, facts: _Facts) -> None:
         """Once more, where nobody writes to it: read as a capture would, root against root."""
         for n, (one, capture) in enumerate(chosen):
             if one.workload or one.dump or not one.paths:
@@ -306,10 +303,12 @@ class Drills:
     def _converge(self, twin: Twin, part: Part, stop: int) -> None:
         _require(twin.engine.converge([twin.host], Options(stop), Approval(), _progress(part)))
 
-    def _shell(self, twin: Twin) -> Shell:
+    def _endpoint(self, twin: Twin) -> Endpoint:
         machines = reach.handed_by(twin.engine, [twin.host], 1)
-        endpoint = reach.endpoint_of(machines, twin.host.name)
-        return twin.workspace.resource(shells).to(endpoint)
+        return reach.endpoint_of(machines, twin.host.name)
+
+    def _shell(self, twin: Twin) -> Shell:
+        return twin.workspace.resource(shells).to(self._endpoint(twin))
 
     @contextmanager
     def _step(self, facts: _Facts, part: Part, name: str) -> Iterator[None]:

@@ -10,14 +10,16 @@ from typing import Any
 
 import yaml
 
-from lab.errors import LabError
-from lab.model.host import Host
+from lab.errors import LabError, PlanError
+from lab.model.host import Host, Part
+from lab.model.proxmox import LXC, Proxmox
 
 PROVIDER = "drill-sandbox"
 NOT_MADE = frozenset({"", "existing"})
 """What stands for a machine that is there, and that nobody could make again."""
-KINDS = ("docker", "qemu")
+KINDS = ("docker", "proxmox", "qemu")
 """What a twin can be: the kinds of provider that know ``isolated``."""
+_KIND_OF = {"terraform": "proxmox", "docker": "docker", "qemu": "qemu"}
 _STR = "tag:yaml.org,2002:str"
 _LEFT_OUT = (".git", ".venv", ".test-cache", "__pycache__", "node_modules", ".mypy_cache")
 # What a machine has where it really stands, and a container in a sandbox cannot have.
@@ -35,16 +37,47 @@ class Sandbox:
     Attributes:
         kind: Of its provider.
         like: The lab's provider whose other settings it shares; ``""``: none.
+        address: Its own, where it is not given one: ``192.0.2.203/24``.
     """
 
     kind: str
     like: str = ""
+    address: str = ""
 
 
-def sandbox_for(host: Host, driver: str, asked: str = "") -> Sandbox:
-    """The one asked for; else of the kind that the host is, or containers where that is none."""
-    kind = asked or (driver if driver in KINDS else KINDS[0])
-    return Sandbox(kind, host.provider if kind == driver else "")
+def sandbox_for(host: Host, part: Part | None, asked: str = "") -> Sandbox:
+    """The one asked for; else of the kind that the host is, or containers where that is none.
+
+    A container of Proxmox VE is drilled as a container here: a new one there makes a host key that
+    nobody knows, and nothing is trusted on first use. Raises PlanError where it cannot be.
+    """
+    own = _KIND_OF.get(part.driver if part else "", "")
+    if own == "proxmox" and _is_container(part):
+        own = ""
+        if asked == "proxmox":
+            raise PlanError(
+                f"Unable to drill {host.name} on its node: it is a container there, and nobody "
+                "would know the host key of a new one.",
+                hint=f"lab drill host={host.name}   (in a container of this machine)",
+            )
+    if asked == "proxmox" and own != "proxmox":
+        raise PlanError(
+            f"Unable to drill {host.name} on Proxmox VE: it is not a machine there.",
+            hint=f"lab drill host={host.name}",
+        )
+    kind = asked or own or "docker"
+    return Sandbox(kind, host.provider if kind == own else "")
+
+
+def proxmox_of(part: Part | None) -> Proxmox | None:
+    """The cluster that a machine is made on; ``None``: it is made elsewhere."""
+    found = getattr(part.spec, "proxmox", None) if part else None
+    return found if isinstance(found, Proxmox) else None
+
+
+def _is_container(part: Part | None) -> bool:
+    machine = getattr(part.spec, "section", None) if part else None
+    return getattr(machine, "kind", "") == LXC
 
 
 def name_of(lab: str, host: str) -> str:
@@ -61,7 +94,7 @@ def stage(root: Path, folder: Path, lab: str, host: str, sandbox: Sandbox) -> No
         shutil.copytree(root, folder, symlinks=True, ignore=ignored)
         _rename(folder / "lab.yaml", lab, sandbox)
         for path in sorted((folder / "inventory").glob("*.y*ml")):
-            if _move(path, host):
+            if _move(path, host, sandbox):
                 return
     except (OSError, yaml.YAMLError) as error:
         raise LabError(f"Unable to make the files of a twin of {host}: {error}.") from error
@@ -75,13 +108,15 @@ def _rename(path: Path, lab: str, sandbox: Sandbox) -> None:
     made = yaml.MappingNode("tag:yaml.org,2002:map", [])
     own = _get(providers, sandbox.like) if sandbox.like else None
     made.value += own.value if own is not None else []
+    # Its state is this machine's: the lab's own may be shared, and is about the host itself.
+    made.value = [(k, v) for k, v in made.value if k.value != "backend"]
     _put(made, "kind", _text(sandbox.kind))
     _put(made, "isolated", _flag("true"))
     _put(providers, PROVIDER, made)
     path.write_text(yaml.serialize(tree), encoding="utf-8")
 
 
-def _move(path: Path, host: str) -> bool:
+def _move(path: Path, host: str, sandbox: Sandbox) -> bool:
     """Let the host's entry stand in the sandbox, where that file has it."""
     tree = yaml.compose(path.read_text(encoding="utf-8"))
     hosts = _get(tree, "hosts") if tree is not None else None
@@ -94,10 +129,25 @@ def _move(path: Path, host: str) -> bool:
     if machine is None:
         machine = yaml.MappingNode("tag:yaml.org,2002:map", [])
         _put(entry, "machine", machine)
-    for key in _ONLY_THERE:
-        _put(machine, key, yaml.ScalarNode("!reset", ""))
+    if sandbox.kind != "proxmox":
+        for key in _ONLY_THERE:
+            _put(machine, key, yaml.ScalarNode("!reset", ""))
+    elif sandbox.address:
+        _put(entry, "address", _text(sandbox.address))
+    else:
+        _by_dhcp(machine)
     path.write_text(yaml.serialize(tree), encoding="utf-8")
     return True
+
+
+def _by_dhcp(machine: Any) -> None:
+    """What goes with an address of its own comes by DHCP, too."""
+    network = _get(machine, "network")
+    if not isinstance(network, yaml.MappingNode):
+        network = yaml.MappingNode("tag:yaml.org,2002:map", [])
+        _put(machine, "network", network)
+    for key in ("gateway", "dns", "domain"):
+        _put(network, key, yaml.ScalarNode("!reset", ""))
 
 
 def _get(tree: Any, key: str) -> Any:
@@ -117,4 +167,13 @@ def _flag(value: str) -> Any:
     return yaml.ScalarNode("tag:yaml.org,2002:bool", value)
 
 
-__all__ = ["KINDS", "NOT_MADE", "PROVIDER", "Sandbox", "name_of", "sandbox_for", "stage"]
+__all__ = [
+    "KINDS",
+    "NOT_MADE",
+    "PROVIDER",
+    "Sandbox",
+    "name_of",
+    "proxmox_of",
+    "sandbox_for",
+    "stage",
+]

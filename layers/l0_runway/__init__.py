@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lab.errors import LabError
@@ -30,9 +31,11 @@ def _proxmox(workspace: Workspace) -> Driver[Any, Any, Any]:
     return ProxmoxDriver(workspace)
 
 
-def _findings(workspace: Workspace, host: Host, part: Part) -> tuple[Finding, ...]:
-    """For ``lab doctor``: everything that was looked at for one host."""
-    target = Target(host, part.spec, Inputs(), part.name)
+def _findings(
+    workspace: Workspace, host: Host, part: Part, hosts: Sequence[Host] = ()
+) -> tuple[Finding, ...]:
+    """For ``lab doctor``: everything that was looked at for one host, beside ``hosts``."""
+    target = Target(host, part.spec, Inputs(hosts=tuple(hosts)), part.name)
     try:
         observed = LAYER.drivers[part.driver](workspace).observe(target)
     except LabError as error:

@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterator
 
 from lab.model.outcome import Finding, Level
+from lab.model.pve_firewall import ELSEWHERE, SWITCH_NODE_ON, SWITCH_ON
 from lab.model.units import show_size
 from layers.l0_runway.cluster import Bridge, Cluster, Missing, Store
 
 _GIB = 1 << 30
 _OLDEST, _NEWEST = (8, 0), 9
 _OLDEST_IMPORT = (8, 4)  # before it only OVA files could be imported by the API
-_TEMPLATE = 2 * _GIB  # its image on its way in, and its disk
-_FIRST_BOOT = _GIB
 _BIG_SKEW = 30.0
 _FEW_IDS = 10
+_NAMED = 3
 _ROOT = "(as root, on the node)"
 
 
@@ -33,6 +33,7 @@ def findings(cluster: Cluster) -> Iterator[Finding]:
     yield _node(cluster)
     yield from _storages(cluster)
     yield from _network(cluster)
+    yield from _firewall(cluster)
     yield from _identity(cluster)
     yield from _size(cluster)
     yield _clock(cluster)
@@ -77,10 +78,11 @@ def _privileges(cluster: Cluster) -> Iterator[Finding]:
 def grant(missing: Missing, who: str) -> str:
     """The line that gives what is missing; the role is that of docs/proxmox.md."""
     user = who.partition("!")[0]
+    here_alone = " --propagate 0" if missing.path == "/" else ""
     return (
         f"pveum role modify {missing.role} --append 1 --privs '{' '.join(missing.privileges)}' && "
         f"pveum acl modify {missing.path} --roles {missing.role} --users {user} --tokens '{who}'"
-        f"   {_ROOT}"
+        f"{here_alone}   {_ROOT}"
     )
 
 
@@ -143,28 +145,60 @@ def _storage(cluster: Cluster, name: str, wanted: set[str]) -> Iterator[Finding]
 
 
 def _room(cluster: Cluster, name: str, store: Store) -> Finding:
-    needs, provider = cluster.needs, cluster.needs.provider
+    beside = cluster.beside
     what, told = f"proxmox storage {name}", f"{show_size(store.free)} free"
-    now = later = 0
-    if name in {provider.storage, provider.template_storage} and _makes_template(cluster):
-        now += _TEMPLATE
-    if name == provider.storage and needs.machine and not cluster.exists:
-        now += min(_FIRST_BOOT, needs.disks)
-        later = needs.disks
+    own_first, own_grown = cluster.needs.written(
+        exists=cluster.exists, template=makes_template(cluster)
+    )
+    now, later = own_first.get(name, 0), own_grown.get(name, 0)
     hint = f"pvesm list {name}   {_ROOT}"
-    if name == needs.backups and now <= store.free and needs.root > store.free:
-        why = f"a captured boot disk can take up to {show_size(needs.root)}, and there are {told}"
-        return Finding(Level.WARN, what, why, hint)
     if now > store.free:
         return Finding(Level.FAIL, what, f"{show_size(now)} are needed now, {told}", hint)
+    if now and (all_now := now + beside.first.get(name, 0)) > store.free:
+        why = f"{show_size(all_now)} are needed now{_together(cluster)}, {told}"
+        return Finding(Level.FAIL, what, why, f"converge fewer hosts at once, or: {hint}")
+    if name == cluster.needs.backups and (root := cluster.needs.root) > store.free:
+        why = f"a captured boot disk can take up to {show_size(root)}, and there are {told}"
+        return Finding(Level.WARN, what, why, hint)
     if later > store.free:
         why = f"the declared disks can grow to {show_size(later)}, and there are {told}"
         return Finding(Level.WARN, what, why, hint)
+    if later and (all_later := later + beside.grown.get(name, 0)) > store.free:
+        why = f"the declared disks{_together(cluster)} can grow to {show_size(all_later)}"
+        return Finding(Level.WARN, what, f"{why}, and there are {told}", hint)
     return Finding(Level.PASS, what, told)
 
 
-def _makes_template(cluster: Cluster) -> bool:
+def makes_template(cluster: Cluster) -> bool:
+    """Whether the host's template is not there yet."""
     return bool(cluster.needs.image) and not cluster.templates
+
+
+def _together(cluster: Cluster) -> str:
+    """With whom; the first of many."""
+    others = cluster.beside.hosts
+    told = ", ".join(others[:_NAMED]) + (" …" if len(others) > _NAMED else "")
+    return f" together with {told}"
+
+
+def _firewall(cluster: Cluster) -> Iterator[Finding]:
+    """A twin is closed off by the node's firewall: without one it is not made."""
+    if not cluster.needs.isolated:
+        return
+    node = cluster.needs.provider.node
+    for what, on, mend in (
+        ("proxmox firewall", cluster.firewall, SWITCH_ON),
+        (
+            f"proxmox firewall of {node}",
+            cluster.node_firewall,
+            SWITCH_NODE_ON.format(node=node),
+        ),
+    ):
+        if on:
+            yield Finding(Level.PASS, what, "on")
+        elif on is False:
+            why = "off: nothing would close off the twin"
+            yield Finding(Level.FAIL, what, why, f"{mend}; {ELSEWHERE}")
 
 
 def _network(cluster: Cluster) -> Iterator[Finding]:
@@ -216,14 +250,21 @@ def _identity(cluster: Cluster) -> Iterator[Finding]:
         yield Finding(Level.WARN, "proxmox names", why, hint)
     pairs = []
     if needs.machine and not cluster.exists:
-        pairs.append(("machines", ids.machines, cluster.ids_left))
-    if _makes_template(cluster):
-        pairs.append(("templates", ids.templates, cluster.template_ids_left))
-    for name, numbers, left in pairs:
+        kind, numbers = ("drills", ids.drills) if needs.isolated else ("machines", ids.machines)
+        pairs.append((kind, numbers, cluster.ids_left, needs.ids, cluster.beside.ids))
+    if makes_template(cluster):
+        more = cluster.beside.template_ids
+        pairs.append(("templates", ids.templates, cluster.template_ids_left, 1, more))
+    for name, numbers, left, own, more in pairs:
         what, told = f"proxmox VMIDs for {name}", f"{left} of {numbers} are free"
         hint = f"widen vmids.{name} of the provider in lab.yaml"
         if not left:
             yield Finding(Level.FAIL, what, f"none of {numbers} is free", hint)
+        elif own > left:
+            yield Finding(Level.FAIL, what, f"{own} are needed, and only {told}", hint)
+        elif own + more > left:
+            why = f"{own + more} are needed{_together(cluster)}, and only {told}"
+            yield Finding(Level.FAIL, what, why, hint)
         elif left < _FEW_IDS:
             yield Finding(Level.WARN, what, f"only {told}", hint)
         else:
@@ -251,6 +292,15 @@ def _size(cluster: Cluster) -> Iterator[Finding]:
     elif needs.memory > free and not cluster.exists:
         why = f"{show_size(needs.memory)} are declared, and {_about(free)} are free on {node}"
         yield Finding(Level.WARN, "proxmox memory", why, f"free -h   {_ROOT}")
+    elif (all_ := needs.memory + cluster.beside.memory) > free and not cluster.exists:
+        why = f"{show_size(all_)} are declared{_together(cluster)}"
+        if all_ > total:
+            told = f"{why}, and {node} has {_about(total)} in all"
+            hint = "lower machine.memory, or make them on several nodes"
+            yield Finding(Level.FAIL, "proxmox memory", told, hint)
+        else:
+            told = f"{why}, and {_about(free)} are free on {node}"
+            yield Finding(Level.WARN, "proxmox memory", told, f"free -h   {_ROOT}")
     else:
         yield Finding(Level.PASS, "proxmox memory", f"{_about(free)} free on {node}")
 

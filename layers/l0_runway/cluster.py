@@ -7,8 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from lab.model.proxmox import LXC, TAG, Proxmox, host_tag
+from lab.model.proxmox import LXC, TAG, Proxmox, host_tag, twin_tag
 from lab.model.units import parse_size
+
+_GIB = 1 << 30
+_TEMPLATE = 2 * _GIB  # its image on its way in, and its disk
+_FIRST_BOOT = _GIB
 
 
 class _Value(BaseModel):
@@ -31,6 +35,7 @@ class Needs(_Value):
         vztmpl: The storage that a container's template lies on.
         memory, disks: Bytes; 0 = not known. ``root``: of the disks, the one that it boots from.
         pool: Where the machine is put; ``""``: nowhere.
+        ids: VMIDs that it takes: its own, and one for the shelf of its other disks.
     """
 
     provider: Proxmox
@@ -43,6 +48,12 @@ class Needs(_Value):
     root: int = 0
     card: Card
     pool: str = ""
+    ids: int = 1
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it is a drill's twin: it takes its lab's template as it is there."""
+        return self.provider.isolated
 
     @property
     def downloads(self) -> bool:
@@ -56,6 +67,21 @@ class Needs(_Value):
         """The storage for captured boot disks; ``""``: none are captured."""
         return (self.machine == "vm" and self.provider.backup_storage) or ""
 
+    def written(self, *, exists: bool, template: bool) -> tuple[dict[str, int], dict[str, int]]:
+        """What making it writes at once, and what its disks can become: bytes by storage.
+
+        ``template``: that is made, too.
+        """
+        provider = self.provider
+        first: dict[str, int] = {}
+        if template:
+            first = dict.fromkeys((provider.storage, provider.template_storage), _TEMPLATE)
+        if not self.machine or exists:
+            return first, {}
+        boot = min(_FIRST_BOOT, self.disks)
+        first[provider.storage] = first.get(provider.storage, 0) + boot
+        return first, {provider.storage: self.disks}
+
     @classmethod
     def of(cls, provider: Proxmox, machine: Any, image: Any) -> Needs:
         """What can be understood of the sections; the rest is left to the layers that own it."""
@@ -67,7 +93,7 @@ class Needs(_Value):
         vlan = network.get("vlan")
         return cls(
             provider=provider,
-            image="" if kind == LXC else _base(_mapping(image).get("base")),
+            image="" if kind == LXC or provider.isolated else _base(_mapping(image).get("base")),
             machine=kind,
             vztmpl=template.partition(":")[0] if kind == LXC else "",
             cpu=cpu if isinstance(cpu, int) else 1,
@@ -79,6 +105,7 @@ class Needs(_Value):
                 vlan=vlan if isinstance(vlan, int) else provider.vlan,
             ),
             pool=pool if isinstance(pool, str) else (provider.pool or ""),
+            ids=1 + (len(disks) > 1),
         )
 
 
@@ -106,6 +133,24 @@ class Missing(_Value):
     role: str
 
 
+class Beside(_Value):
+    """What the other hosts of a run, whose machines are not there yet, ask of the same node.
+
+    Attributes:
+        hosts: Their names.
+        memory: Bytes.
+        first, grown: Bytes by storage: what is written at once, and what disks can become.
+        ids, template_ids: VMIDs.
+    """
+
+    hosts: tuple[str, ...] = ()
+    memory: int = 0
+    first: Mapping[str, int] = {}
+    grown: Mapping[str, int] = {}
+    ids: int = 0
+    template_ids: int = 0
+
+
 class Cluster(_Value):
     """A cluster of Proxmox VE, as far as one host's needs go.
 
@@ -122,6 +167,8 @@ class Cluster(_Value):
         templates: Templates of ours that are there, by name.
         ids_left, template_ids_left: VMIDs that nobody uses, of those that are ours.
         skew: Seconds by which the node's clock is ahead.
+        firewall, node_firewall: Whether it is on; ``None``: not asked, or not to be seen.
+        beside: What else this run makes there.
     """
 
     needs: Needs
@@ -143,11 +190,14 @@ class Cluster(_Value):
     ids_left: int = 0
     template_ids_left: int = 0
     skew: float = 0.0
+    firewall: bool | None = None
+    node_firewall: bool | None = None
+    beside: Beside = Beside()
 
 
-def is_host(tags: frozenset[str], host: str) -> bool:
-    """Whether a machine's tags say that it is that host's."""
-    return {TAG, host_tag(host)} <= tags
+def is_host(tags: frozenset[str], host: str, *, isolated: bool = False) -> bool:
+    """Whether a machine's tags say that it is that host's, or (``isolated``) its twin's."""
+    return {TAG, twin_tag(host) if isolated else host_tag(host)} <= tags
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

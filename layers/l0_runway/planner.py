@@ -118,6 +118,8 @@ def _willing(needs: Needs) -> Cluster:
         bridges={needs.card.bridge: Bridge()},
         ids_left=1 << 10,
         template_ids_left=1 << 10,
+        firewall=True,
+        node_firewall=True,
     )
 
 

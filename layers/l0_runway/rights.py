@@ -56,6 +56,8 @@ CLEANED = frozenset({"VM.Backup", "VM.Config.CDROM", "VM.Config.Network", "VM.Po
 """What it takes besides to make a template of a captured boot disk: it runs once, to be cleaned."""
 
 NODE = frozenset({"Sys.Audit"})
+"""Of a drill on ``/``, too: whether the cluster's firewall is on is told to nobody else."""
+
 DOWNLOADS = frozenset({"Sys.AccessNetwork"})
 NETWORK = frozenset({"SDN.Use"})
 POOL = frozenset({"Pool.Audit"})
@@ -109,6 +111,8 @@ def _each(needs: Needs, major: int) -> Iterator[Right]:
     if needs.backups:
         yield Right(f"/storage/{needs.backups}", ARCHIVES, "StrataBackups")
     yield Right(f"/nodes/{provider.node}", NODE, "StrataNode")
+    if needs.isolated:
+        yield Right("/", NODE, "StrataNode")
 
 
 def _major(version: str) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, InstanceOf, Tag
 
 from lab.model import proxmox
+from lab.model.host import Host
 from lab.model.units import parse_size
 from layers.l0_runway.cluster import Cluster, Needs
 
@@ -121,9 +122,11 @@ class Spec(BaseModel):
 
 
 class Inputs(BaseModel):
-    """From below: nothing, this is the lowest layer."""
+    """From below nothing, this is the lowest layer; from the engine all ``hosts`` of the run."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    hosts: tuple[InstanceOf[Host], ...] = ()
 
 
 class Tool(BaseModel):

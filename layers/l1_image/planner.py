@@ -92,6 +92,8 @@ def plan(
         return Plan()
     if observed is not None and observed.foreign:
         return Plan(blockers=(_foreign(target.spec, observed),))
+    if observed is not None and observed.borrows:
+        return Plan(blockers=(_not_lent(target),))
     if target.spec.name != target.spec.own_name and not (observed is not None and observed.lent):
         return Plan(blockers=(_not_to_be_made(target, observed),))
     if observed is not None and observed.damaged and observed.users:
@@ -173,6 +175,13 @@ def _not_to_be_made(target: Target[Spec, Inputs], observed: Observed | None) -> 
     return Blocker(
         what=f"template {target.spec.name}", why=why, hint=again if image.captured else anew
     )
+
+
+def _not_lent(target: Target[Spec, Inputs]) -> Blocker:
+    """A twin makes no template on a cluster: it would be a second one."""
+    why = "the lab has not made it there yet, and a drill makes none"
+    hint = f"lab converge l1 host={target.host.name}"
+    return Blocker(what=f"template {target.spec.name}", why=why, hint=hint)
 
 
 def _foreign(spec: Spec, observed: Observed) -> Blocker:

@@ -328,6 +328,7 @@ class Observed(BaseModel):
         baseline: As recorded when it was made.
         previous: Another template that this host uses now.
         lent: It is not here, and the lab that this one is a throwaway twin of lends it.
+        borrows: Only that lab makes it; this one uses what is there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -341,6 +342,7 @@ class Observed(BaseModel):
     baseline: Baseline | None = None
     previous: Previous | None = None
     lent: bool = False
+    borrows: bool = False
 
 
 class Outputs(BaseModel):

@@ -145,7 +145,8 @@ def outputs(target: Machine, observed: Observed) -> Outputs:
     host_key = observed.host_key
     if isinstance(machine, Container):
         host_key = machine.host_key
-    ports = (str(p.guest) for p in machine.ports if p.protocol == "tcp")
+    shut = target.spec.isolated
+    ports = () if shut else (str(p.guest) for p in machine.ports if p.protocol == "tcp")
     return Outputs(
         address=address,
         port=22,
@@ -153,6 +154,7 @@ def outputs(target: Machine, observed: Observed) -> Outputs:
         host_key=host_key,
         identity_file=observed.identity_file,
         endpoints={port: f"{_bracketed(address)}:{port}" for port in ports} if address else {},
+        shut=shut,
     )
 
 

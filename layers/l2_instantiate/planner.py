@@ -10,6 +10,7 @@ from lab.model.plan import Action, Blocker, Change, FieldDiff, Plan
 from lab.model.undeclared import Known, Sort
 from lab.model.units import show_size_exact
 from layers.l2_instantiate import existing, placing, remarks, steps
+from layers.l2_instantiate.isolation import alone
 from layers.l2_instantiate.machines import ROOT
 from layers.l2_instantiate.ports import LOOPBACK, Forward
 from layers.l2_instantiate.spec import (
@@ -52,7 +53,9 @@ def parts(document: Document) -> tuple[Part, ...]:
     if isinstance(provider, ProxmoxProvider):
         if document.machine is None:
             return ()
-        return (Part("", "terraform", Spec(machine=document.machine, proxmox=provider)),)
+        machine = alone(document.machine) if provider.isolated else document.machine
+        spec = Spec(machine=machine, proxmox=provider, isolated=provider.isolated)
+        return (Part("", "terraform", spec),)
     if provider.kind == EXISTING:
         return (Part("", EXISTING, Spec(existing=document.existing or Existing())),)
     if document.machine is None:

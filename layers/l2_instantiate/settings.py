@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 
 from lab.model.plan import JSON
-from lab.model.proxmox import TAG, host_tag
+from layers.l2_instantiate.isolation import called, marks
 from layers.l2_instantiate.machines import Machine, Start
 from layers.l2_instantiate.spec import ProxmoxProvider
 from layers.l2_instantiate.wanted import Machine as Target
@@ -27,13 +27,13 @@ def settings(target: Target) -> dict[str, JSON]:
     machine, provider = target.spec.machine, on(target)
     network = machine.network
     found: dict[str, Any] = {
-        "name": target.host.name,
+        "name": called(target.host.name, isolated=target.spec.isolated),
         "bridge": (network and network.bridge) or provider.bridge,
         "vlan": (network and network.vlan) or provider.vlan,
         "mac": (network and network.mac) or mac(provider, target.host.name),
         "firewall": bool(network and network.firewall),
         "address": address_line(target),
-        "tags": sorted({*machine.tags, *marks(target.host.name)}),
+        "tags": sorted({*machine.tags, *marks(target.host.name, isolated=target.spec.isolated)}),
         "pool": machine.pool or provider.pool,
         "start": start_line(machine.start),
         "protection": machine.protection,
@@ -50,11 +50,6 @@ def on(target: Target) -> ProxmoxProvider:
     if target.spec.proxmox is None:
         raise TypeError("this machine is not one of Proxmox VE")
     return target.spec.proxmox
-
-
-def marks(host: str) -> tuple[str, ...]:
-    """The tags that say it is ours, for people and their searches; the description decides."""
-    return (TAG, host_tag(host))
 
 
 def start_line(start: Start) -> str:
@@ -78,8 +73,13 @@ def address_line(target: Target) -> str:
 
 
 def mac(provider: ProxmoxProvider, host: str) -> str:
-    """The card's address: the same for the same host, so that a rebuild keeps its DHCP lease."""
-    digest = hashlib.sha256(f"{provider.url} {provider.vmids.machines} {host}".encode()).digest()
+    """The card's address: the same for the same host, so that a rebuild keeps its DHCP lease.
+
+    A twin has another one than the host that it stands for.
+    """
+    ids = provider.vmids.drills if provider.isolated else provider.vmids.machines
+    whose = f"twin {host}" if provider.isolated else host
+    digest = hashlib.sha256(f"{provider.url} {ids} {whose}".encode()).digest()
     return "BC:24:11:" + ":".join(f"{byte:02X}" for byte in digest[:3])
 
 

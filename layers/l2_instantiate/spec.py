@@ -54,7 +54,8 @@ class Provider(Declared):
     )
     isolated: bool = Field(
         default=False,
-        description="kinds docker and qemu: a network without a way out, and not to each other",
+        description="kinds docker, qemu and proxmox: a network without a way out, and not to each "
+        "other",
     )
     boot_deadline: Duration | None = Field(
         default=None,
@@ -97,7 +98,7 @@ class Provider(Declared):
         if self.kind != "docker" and self.host is not None:
             raise ValueError(f"host is for kind docker, not {self.kind}")
         if self.kind not in {"docker", "qemu"} and self.isolated:
-            raise ValueError(f"isolated is for kinds docker and qemu, not {self.kind}")
+            raise ValueError(f"isolated is for kinds docker, proxmox and qemu, not {self.kind}")
         return self
 
 
@@ -347,6 +348,7 @@ class Outputs(BaseModel):
         connection: ``"local"``: the machine that Strata itself runs on, without ssh.
         sudo_password: Where becoming root asks for one.
         endpoints: A guest's TCP port to where it is found from here.
+        shut: Of what it listens on nothing but its login is found from here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -359,3 +361,4 @@ class Outputs(BaseModel):
     connection: Literal["ssh", "local"] = "ssh"
     sudo_password: InstanceOf[Secret] | None = None
     endpoints: dict[str, str] = {}
+    shut: bool = False

@@ -151,6 +151,8 @@ def _urls(target: WorkloadTarget) -> Outputs:
     health = target.spec.health
     if target.absent or health is None or health.http is None:
         return Outputs(urls=target.inputs.urls)
+    if target.inputs.shut:
+        return Outputs(urls=target.inputs.urls)
     place = target.inputs.endpoints.get(str(health.port))
     if place is None and target.inputs.connection == "local":
         place = f"127.0.0.1:{health.port}"

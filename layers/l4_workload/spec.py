@@ -189,6 +189,7 @@ class Inputs(_Found):
     """What a workload needs from below; ``None`` while it is only predicted.
 
     Attributes:
+        shut: Nothing but its login is found from here: its health is asked for inside.
         captured: Set of data to when its newest good capture was taken.
         restoring: Sets whose restore is just being finished.
     """
@@ -201,6 +202,7 @@ class Inputs(_Found):
     connection: Literal["ssh", "local"] = "ssh"
     sudo_password: InstanceOf[Secret] | None = None
     endpoints: dict[str, str] = {}
+    shut: bool = False
     urls: dict[str, str] = {}
     captured: dict[str, float] = {}
     restoring: frozenset[str] = frozenset()

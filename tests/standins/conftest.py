@@ -56,7 +56,10 @@ class Api:
         return self.call("DELETE", path, query)
 
     def call(self, method, path, parameters, *, body=None, headers=None, prefix="/api2/json"):
-        named = {key.replace("_", "-"): value for key, value in parameters.items()}
+        named = {
+            key if key.startswith("policy_") else key.replace("_", "-"): value
+            for key, value in parameters.items()
+        }
         text = urlencode(named)
         sent = self.headers | (headers or {})
         path = prefix + quote(path, safe="/:@!?=&")

@@ -1,7 +1,8 @@
 """What a started machine does on the stand-in: a real SSH server at its own address.
 
 It shows the host key that the machine's seed carries, lets in who holds the lab's key, under any
-name, and runs what it is given in a shell of this machine, as root, with an /etc of its own.
+name, and runs what it is given in a shell of this machine, as root, with an /etc of its own. A
+machine of ``private`` has that folder as its /srv; one that is ``cut_off`` has no network at all.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ rm -rf /etc/ssh/ssh_host_* /etc/wireguard
 cp "$1" /etc/ssh/ssh_host_ed25519_key
 ssh-keygen -y -f /etc/ssh/ssh_host_ed25519_key >/etc/ssh/ssh_host_ed25519_key.pub
 md5sum "$1" | cut -c1-32 >/etc/machine-id
+[ -z "$3" ] || mount --bind "$3" /srv || exit 92
 exec sh -c "$2"
 """
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # who only looks at the banner hangs up
@@ -33,12 +35,18 @@ class Doors:
         self.state = state
         self.addresses = {}
         self.refuse = False
+        self.private = {}
+        self.cut_off = lambda guest: False
+
+    def keys_of(self, name):
+        """Where the lab that made it keeps its keys, and what it calls it."""
+        return self.state / "keys", name
 
     def open(self, guest, config, disks):
         """A guest of that name was started; one without an address here stays silent."""
         del config, disks
         address = self.addresses.get(guest.name)
-        return None if address is None else _Listening(self, guest.name, address)
+        return None if address is None else _Listening(self, guest, address)
 
     def close(self, guest, listening):
         """It was stopped."""
@@ -48,10 +56,11 @@ class Doors:
 
 
 class _Listening:
-    def __init__(self, doors, name, address):
-        self.key = doors.state / "keys/hosts" / name / "ssh_host_ed25519_key"
-        self.allowed = doors.state / "keys/lab.pub"
-        self.doors = doors
+    def __init__(self, doors, guest, address):
+        keys, host = doors.keys_of(guest.name)
+        self.key = keys / "hosts" / host / "ssh_host_ed25519_key"
+        self.allowed = keys / "lab.pub"
+        self.doors, self.guest = doors, guest
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((address, _PORT))
@@ -88,7 +97,7 @@ class _Listening:
 class _Door(paramiko.ServerInterface):
     def __init__(self, listening):
         self.allowed = listening.allowed.read_text().split()[1]
-        self.doors, self.key = listening.doors, listening.key
+        self.doors, self.key, self.guest = listening.doors, listening.key, listening.guest
 
     def get_allowed_auths(self, username):
         return "publickey"
@@ -106,7 +115,10 @@ class _Door(paramiko.ServerInterface):
 
     def _run(self, channel, command):
         """A shell whose /etc is its own: what is written there ends with it."""
-        argv = ["unshare", "--mount", "sh", "-c", _OWN, "sh", self.key, command]
+        doors, guest = self.doors, self.guest
+        net = ["--net"] if doors.cut_off(guest) else []
+        srv = str(doors.private.get(guest.name, ""))
+        argv = ["unshare", "--mount", *net, "sh", "-c", _OWN, "sh", self.key, command, srv]
         pipe = subprocess.PIPE
         with subprocess.Popen(
             argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd="/", bufsize=0

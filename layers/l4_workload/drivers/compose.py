@@ -299,7 +299,7 @@ def _first_marks(target: WorkloadTarget, observed: Observed) -> tuple[Marker, ..
 def _place(target: WorkloadTarget) -> str | None:
     """Where this machine reaches the health check's port: ``host:port``, or nowhere."""
     check, inputs = target.spec.health, target.inputs
-    if check is None:
+    if check is None or inputs.shut:
         return None
     forwarded = inputs.endpoints.get(str(check.port))
     if forwarded is not None:

@@ -31,9 +31,10 @@ MACHINE = {"cpu": 2, "memory": "1GiB", "disks": {"root": {"size": "8GiB"}}}
 
 
 def needs_of(case):
-    base = Needs.of(PROVIDER, MACHINE, {"base": "debian-13"})
-    provider = base.provider.model_copy(update=case.get("provider", {}))
-    return Needs.model_validate({**dict(base), "provider": provider, **case.get("needs", {})})
+    more = dict(case.get("needs", {}))
+    update = {"isolated": more.pop("isolated", False), **case.get("provider", {})}
+    base = Needs.of(PROVIDER.model_copy(update=update), MACHINE, {"base": "debian-13"})
+    return Needs.model_validate({**dict(base), **more})
 
 
 def seen(case):
@@ -127,6 +128,9 @@ def test_privileges_follow_from_what_is_declared():
     only_template = paths(machine="", image="debian-13")
     assert "VM.Clone" not in only_template["/vms"]
     assert "/sdn/zones/localnetwork/vmbr0" not in only_template
+    twin = paths(provider=PROVIDER.model_copy(update={"isolated": True}))
+    assert twin["/"] == {"Sys.Audit"}, "the cluster's firewall is shown to nobody else"
+    assert "/" not in usual
     eight = {r.path: r.privileges for r in needed(needs_of({}), "8.4.1")}
     assert "VM.Monitor" in eight["/vms"]
     assert "VM.GuestAgent.Audit" not in eight["/vms"]

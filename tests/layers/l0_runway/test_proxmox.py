@@ -205,6 +205,63 @@ def test_two_hundred_hosts_are_looked_at_with_the_calls_of_one(workspace, pve):
     assert {c.method for c in pve.faults.calls[before:]} == {"GET"}
 
 
+def host_with(pve, name, **words):
+    parts = planner.parts(document(pve, **words))
+    return Host(name=name, persona="p", provider="pve", parts={"l0_runway": parts})
+
+
+def beside(workspace, pve, *names, **words):
+    """What is found of the first, where all of them are to be made by one run."""
+    hosts = tuple(host_with(pve, name, **words) for name in names)
+    first = hosts[0]
+    part = first.parts["l0_runway"][1]
+    return LAYER.findings(replace(workspace, _resources={}), first, part, hosts)
+
+
+def test_two_hosts_that_fit_alone_and_not_together_are_told(workspace, pve):
+    """Memory, room and VMIDs: 16 GiB, two numbers, 4 GiB of a storage."""
+    pve.token = pve.world.access.add_token("root@pam", "all", separated=False)
+    pve.add_storage("small", "lvmthin", content={"images"}, total=4 << 30, base_used=0)
+    words = {"storage": "small", "vmids": {"machines": "5000-5001"}}
+    words["machine"] = {"memory": "9GiB", "disks": {"root": {"size": "3GiB"}}}
+    words["image"] = None
+    assert fails(beside(workspace, pve, "web1", **words)) == []
+    assert fails(beside(workspace, pve, "web1", "db1", **words)) == [
+        "proxmox memory: 18GiB are declared together with db1, and pve1 has 16GiB in all"
+    ]
+    told = fails(beside(workspace, pve, "web1", "db1", "db2", "db3", "db4", **words))
+    assert told[0].startswith("proxmox storage small: 5GiB are needed now together with db1, db2")
+    assert told[1].startswith("proxmox VMIDs for machines: 5 are needed together with")
+    # One that is there already has its room, its number and its memory.
+    pve.add_vm(5000, "db1", storage="local-zfs", tags="strata;strata-db1")
+    assert fails(beside(workspace, pve, "web1", "db1", **words)) == []
+
+
+def test_the_template_of_several_hosts_is_weighed_once(workspace, pve):
+    pve.token = pve.world.access.add_token("root@pam", "all", separated=False)
+    pve.add_storage("small", "lvmthin", content={"images"}, total=5 << 30, base_used=0)
+    words = {"storage": "small"}
+    assert fails(beside(workspace, pve, "a", "b", "c", **words)) == []
+    told = fails(beside(workspace, pve, "a", "b", "c", "d", **words))
+    assert told == ["proxmox storage small: 6GiB are needed now together with b, c, d, 5GiB free"]
+
+
+def test_what_a_drill_needs_is_looked_at_too(workspace, pve):
+    from tests.standins.proxmox.firewall import CLUSTER, Written
+
+    told = fails(look(workspace, pve, isolated=True))
+    assert told == ["proxmox privileges on /: strata@pve!lab lacks Sys.Audit"]
+    pve.world.access.grant("/", "strata@pve", "StrataNode", propagate=False)
+    told = fails(look(replace(workspace, _resources={}), pve, isolated=True))
+    assert told == ["proxmox firewall: off: nothing would close off the twin"]
+    pve.world.firewalls.write(CLUSTER, Written({"enable": "1"}))
+    pve.world.firewalls.write("pve1", Written({"enable": "0"}))
+    told = fails(look(replace(workspace, _resources={}), pve, isolated=True))
+    assert told == ["proxmox firewall of pve1: off: nothing would close off the twin"]
+    pve.world.firewalls.write("pve1", Written())
+    assert fails(look(replace(workspace, _resources={}), pve, isolated=True)) == []
+
+
 def test_the_needs_are_in_the_part(pve):
     (local, cluster) = planner.parts(document(pve))
     assert local.spec.builds == "debian-13"

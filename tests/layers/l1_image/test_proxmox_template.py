@@ -368,6 +368,37 @@ def test_a_template_of_another_lab_or_storage_is_not_taken_for_ours(bench):
     assert planner.key(target.spec) != planner.key(bench.target(storage="local").spec)
 
 
+def test_a_twin_borrows_its_labs_template_and_leaves_it_alone(bench):
+    """Found by the lender's mark; where there is none, or half of one, the lender is to make it."""
+    lender = bench.workspace
+    target = bench.target()
+    bench.workspace = replace(lender, lab="drill-x", state=lender.state.with_name("x"))
+    bench.workspace = replace(bench.workspace, lender=lender.state.with_name("t"), _resources={})
+    lender.state.rename(lender.state.with_name("t"))
+    lender = replace(lender, state=lender.state.with_name("t"), _resources={})
+    (blocker,) = bench.plan(bench.again(), target).blockers
+    assert "a drill makes none" in blocker.why
+    assert blocker.hint == "lab converge l1 host=web1"
+    twin, bench.workspace = bench.workspace, lender
+    made = bench.converge(target)
+    (vmid,) = bench.templates
+    before = dict(bench.pve.guest(vmid).config)
+    bench.workspace = twin
+    driver = bench.again()
+    seen = driver.observe(target)
+    assert (seen.path, seen.present, seen.baseline) == (str(vmid), True, made.baseline)
+    assert not bench.plan(driver, target)
+    assert driver.unused(frozenset()) == ()
+    with pytest.raises(DriverError, match="a twin makes none"):
+        driver.apply(target, None)
+    assert bench.pve.guest(vmid).config == before
+    half = before["description"].replace('"ready": true', '"ready": false')
+    bench.pve.edit(vmid, description=half)
+    (blocker,) = bench.plan(bench.again(), target).blockers
+    assert "a drill makes none" in blocker.why
+    assert list(bench.templates) == [vmid]
+
+
 def test_the_model_of_the_cluster_is_in_the_spec(bench):
     spec = bench.target().spec
     assert isinstance(spec.proxmox, Proxmox)

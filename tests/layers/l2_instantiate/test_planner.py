@@ -85,6 +85,7 @@ def test_before_it_exists_what_is_not_known_is_none(one_host: Any) -> None:
         "connection": "ssh",
         "sudo_password": None,
         "endpoints": {"8080": "127.0.0.1:18080"},
+        "shut": False,
     }
 
 

@@ -135,6 +135,11 @@ def test_a_host_with_an_address_of_its_own_needs_no_forward(target_of):
     assert urls == {"start": "http://192.0.2.11:8080/"}
 
 
+def test_a_host_that_is_shut_promises_nothing_to_a_browser_here(target_of):
+    shut = Inputs(address="192.0.2.11", endpoints={"8080": "192.0.2.11:8080"}, shut=True)
+    assert planner.outputs(target_of(inputs=shut), None).urls == {}
+
+
 def test_nothing_is_promised_while_nothing_is_known(target_of):
     assert planner.outputs(target_of(inputs=Inputs()), None).urls == {}
 

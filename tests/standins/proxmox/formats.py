@@ -309,6 +309,24 @@ def _is_network(value: str, version: int) -> bool:
     return int(bits) <= (32 if version == 4 else 128) and int(bits) > 0
 
 
+@_named("pve-fw-addr-spec")
+def _firewall_addresses(value: str) -> None:
+    for one in value.split(","):
+        if one.startswith("+") or re.fullmatch(r"[A-Za-z][A-Za-z0-9\-_]+", one):
+            continue  # a set, an alias
+        ends = one.split("-") if "-" in one else [one]
+        if not all(_is_address(end) or any(_is_network(end, v) for v in (4, 6)) for end in ends):
+            raise FormatError(f"invalid IP address: {one}\n")
+
+
+@_named("pve-fw-dport-spec", "pve-fw-sport-spec")
+def _firewall_ports(value: str) -> None:
+    for one in value.split(","):
+        for end in one.split(":"):
+            if end.isdigit() and int(end) > 65535:
+                raise FormatError(f"invalid port '{end}'\n")
+
+
 @_named("pve-dir-override")
 def _dir_override(value: str) -> None:
     kind, equals, folder = value.partition("=")

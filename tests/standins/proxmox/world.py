@@ -124,6 +124,8 @@ class World:
     """One cluster, and the lock that everybody who changes it holds."""
 
     def __init__(self, folder: Path, *, task_seconds: float, patience: float = 1.0) -> None:
+        from .firewall import Firewalls  # firewalls know guests
+
         self.lock = threading.RLock()
         self.folder = folder
         self.random = random.Random(0)
@@ -135,6 +137,7 @@ class World:
         self.volumes = Volumes(self)
         self.pools: dict[str, dict[str, Any]] = {}
         self.ha: dict[str, dict[str, Any]] = {}
+        self.firewalls = Firewalls()
         self.fingerprint = ""
         self.patience = patience  # how long a second is, where a guest is waited for
         # The real one takes settings in the order of a hash, another in every process. It matters
@@ -237,6 +240,7 @@ class World:
         """Take a guest's configuration away, and what refers to it where it is purged."""
         self.guests.pop(guest.vmid, None)
         self.access.pool_of.pop(guest.path, None)
+        self.firewalls.remove(guest.vmid)
         self.access.grants = [one for one in self.access.grants if one.path != guest.path]
         if purge:
             self.ha.pop(f"{'ct' if guest.kind == 'lxc' else 'vm'}:{guest.vmid}", None)

@@ -145,8 +145,8 @@ def look(api, config):  # noqa: C901
         differing["startup"] = (now["startup"], None)
     if row.get("pool") != one["pool_id"]:
         differing["pool"] = (row.get("pool"), one["pool_id"])
-    if status != "running":
-        differing["started"] = (False, True)
+    if (status == "running") != one["started"]:
+        differing["started"] = (status == "running", one["started"])
     if row["node"] != one["node_name"]:
         differing["node_name"] = (row["node"], one["node_name"])
     return one, {"path": path, "node": row["node"], "vm_id": number}, differing
@@ -253,7 +253,8 @@ def create(api, one):
                 api.task(upid, "Disk resize")
         else:
             api.call("put", f"{path}/config", **{slot: value(disk)})
-    api.task(api.call("post", f"{path}/status/start"), "VM start")
+    if one["started"]:
+        api.task(api.call("post", f"{path}/status/start"), "VM start")
     keep({"vm": number})
 
 
@@ -271,7 +272,8 @@ def update(api, one, change):
     if changed or gone:
         api.call("put", f"{path}/config", **changed, **({"delete": ",".join(gone)} if gone else {}))
     if started:
-        api.task(api.call("post", f"{path}/status/start"), "VM start")
+        verb = "start" if started[1] else "shutdown"
+        api.task(api.call("post", f"{path}/status/{verb}"), f"VM {verb}")
 
 
 def said(what):

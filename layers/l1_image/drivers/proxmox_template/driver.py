@@ -24,13 +24,18 @@ _ADOPTING = 6 * 3600.0
 
 
 class ProxmoxTemplateDriver:
-    """Proxmox VE 8.4 and newer: disks come in as ``import`` content, by the API alone."""
+    """Proxmox VE 8.4 and newer: disks come in as ``import`` content, by the API alone.
+
+    A throwaway twin of a lab has none of its own: it clones from that lab's, which it finds by
+    their marks, and makes, changes and removes none.
+    """
 
     replace_on: frozenset[str] = frozenset()
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._records = Records(workspace)
+        self._records = Records(workspace.lender or workspace.state)
+        self._lab = workspace.lender.name if workspace.lender else workspace.lab
         self._room = BuildRoom(workspace)
 
     def observe(self, target: Target[Spec, Inputs]) -> Observed:
@@ -38,7 +43,8 @@ class ProxmoxTemplateDriver:
         spec, provider = target.spec, _provider(target)
         there = self._shelf(provider).find(spec.name)
         whole = next((found for found in there if found.ready), None)
-        halves = [str(found.vmid) for found in there if not found.ready]
+        borrows = self._workspace.lender is not None  # what is half made is the lender's affair
+        halves = [] if borrows else [str(found.vmid) for found in there if not found.ready]
         record = self._records.get(provider, spec.name)
         return Observed(
             name=spec.name,
@@ -46,11 +52,14 @@ class ProxmoxTemplateDriver:
             present=whole is not None,
             damaged=f"it was left half made (VM {', '.join(halves)})" if halves else "",
             baseline=record.baseline if whole is not None and record is not None else None,
+            borrows=borrows,
         )
 
     def apply(self, target: Target[Spec, Inputs], change: Change) -> None:
         """Make it. What is there already, whole, is left alone."""
         name = target.spec.name
+        if self._workspace.lender is not None:
+            raise DriverError(f"Unable to make the template {name}: a twin makes none.")
         with self._room.building(name, target.report, change.deadline) as folder:
             with self._room.logged(name) as log:
                 shelf = self._shelf(_provider(target))
@@ -62,8 +71,11 @@ class ProxmoxTemplateDriver:
     ) -> tuple[Change, ...]:
         """Templates that no declared host needs, and no disk of a machine that stays lies on.
 
-        And images that were left when a template was made of them.
+        And images that were left when a template was made of them. What is another lab's is not
+        pruned by its twin.
         """
+        if self._workspace.lender is not None:
+            return ()
         templates = (
             Change(
                 action=Action.DELETE,
@@ -157,7 +169,7 @@ class ProxmoxTemplateDriver:
     def _shelf(self, provider: Proxmox) -> Shelf:
         self._workspace.resource(_Places).add(provider)
         api = self._workspace.resource(apis).at(provider)
-        return Shelf(api, provider, self._workspace.lab)
+        return Shelf(api, provider, self._lab)
 
     def _shelves(self) -> tuple[Shelf, ...]:
         return tuple(map(self._shelf, self._workspace.resource(_Places).all()))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lab.layer import Workspace
 from lab.model.baseline import Baseline
 from lab.model.proxmox import Proxmox
 from layers.l1_image.spec import Definition
@@ -48,8 +47,8 @@ class Record(BaseModel):
 class Records:
     """All records of one lab."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.folder = workspace.state / "templates"
+    def __init__(self, state: Path) -> None:
+        self.folder = state / "templates"
 
     def get(self, provider: Proxmox, name: str) -> Record | None:
         """What is known of a template there."""

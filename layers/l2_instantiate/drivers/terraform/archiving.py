@@ -354,7 +354,7 @@ class Archiver:
         if guests.running(self.api, self.guest).power != "stopped":
             return
         try:
-            power.start(self.api, self.guest, self.target)
+            power.start(self.api, self.guest, self.target, self.place)
         except (Refused, TaskFailed) as failed:
             if "locked" in failed.text:
                 vmid = self.guest.vmid

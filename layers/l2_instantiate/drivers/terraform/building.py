@@ -95,7 +95,7 @@ class Builder:
         guest = self.require(self.find())
         place.note(whole=True, node=guest.node, answered=0.0, **self._given())
         point("l2.guest.made")
-        power.start(self.api, guest, target)
+        power.start(self.api, guest, target, place)
         power.await_up(self.api, guest, target, place)
 
     def change(self, change: Change) -> None:
@@ -118,7 +118,7 @@ class Builder:
         point("l2.guest.changed")
         guest = self.require(self.find())
         if restarts or not ran:
-            power.start(api, guest, target)
+            power.start(api, guest, target, place)
             power.await_up(api, guest, target, place)
         if isinstance(target.spec.machine, Machine):
             seeds.sweep(api, place, guest.node, on(target).seed_storage, body.seed)
@@ -245,7 +245,11 @@ class Builder:
             seed = wanted.volume
         mark = place.mark(MACHINE, template=template_name(target) or "").text
         threaded = root is not None and root.options.get("iothread") == "1"
-        return Body(guest.vmid, guest.node, mark, slot, disks, seed, template, found, threaded)
+        starts = not target.spec.isolated  # by us then, and not before its rules are there
+        if found and not starts:
+            starts = guests.running(self.api, guest).power != "stopped"
+        words = (seed, template, found, threaded, starts)
+        return Body(guest.vmid, guest.node, mark, slot, disks, *words)
 
     def _template(self) -> int:
         """The VMID of the template: as the layer below hands it up."""

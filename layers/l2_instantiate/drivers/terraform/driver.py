@@ -16,7 +16,7 @@ from lab.layer import Workspace
 from lab.model.plan import Action, Change
 from lab.model.template import Archive, Archived, ArchiveState
 from layers.l2_instantiate import steps
-from layers.l2_instantiate.drivers.terraform import guests, leaving_out, power, seen
+from layers.l2_instantiate.drivers.terraform import guests, leaving_out, power, seen, wall
 from layers.l2_instantiate.drivers.terraform.archiving import Archiver
 from layers.l2_instantiate.drivers.terraform.building import Builder
 from layers.l2_instantiate.drivers.terraform.guests import Found
@@ -26,7 +26,7 @@ from layers.l2_instantiate.drivers.terraform.shelf import Shelf
 from layers.l2_instantiate.drivers.terraform.trusted import environment
 from layers.l2_instantiate.drivers.terraform.vault import Vault
 from layers.l2_instantiate.machines import ROOT, Container
-from layers.l2_instantiate.settings import marks, on
+from layers.l2_instantiate.settings import on
 from layers.l2_instantiate.spec import Observed
 from layers.l2_instantiate.wanted import REPLACE_ON, Machine, template_name
 
@@ -41,11 +41,16 @@ class TerraformDriver:
 
     def observe(self, target: Machine) -> Observed | None:
         """One list for all hosts; configuration and state of this one, and its shelf's."""
-        api, place = self._api(target), Place(self._workspace, target.host.name)
+        api, place = self._api(target), self._place(target)
         found = self._find(api, place)
         now = guests.running(api, found.machine) if found.machine else None
         observed = seen.observed(target, place, found, now)
-        if observed is None or now is None or target.host.address or now.power != "running":
+        if observed is None or now is None:
+            return observed
+        if target.spec.isolated and found.machine is not None:
+            stands = wall.stands(api, found.machine, target, place)
+            observed = observed.model_copy(update={"isolated": stands})
+        if target.host.address or now.power != "running":
             return observed
         assert found.machine is not None  # noqa: S101 (now is of it)
         told = power.address(api, found.machine, target)
@@ -53,7 +58,7 @@ class TerraformDriver:
 
     def apply(self, target: Machine, change: Change) -> None:
         """Carry out one change; what an earlier, cut-off run did already is found and used."""
-        api, place = self._api(target), Place(self._workspace, target.host.name)
+        api, place = self._api(target), self._place(target)
         with self._project(target, place, api).locked() as project:
             api.touched()  # a tofu that was waited for may have changed anything
             self._apply(target, change, Builder(api, target, place, project))
@@ -63,7 +68,7 @@ class TerraformDriver:
         self, target: Machine, name: str, known: frozenset[str], *, live: bool
     ) -> Iterator[Archived]:
         """A copy of its boot disk on the provider's storage for backups."""
-        api, place = self._api(target), Place(self._workspace, target.host.name)
+        api, place = self._api(target), self._place(target)
         vault = self._vault(target, api)
         with self._project(target, place, api).locked():
             api.touched()
@@ -141,8 +146,11 @@ class TerraformDriver:
         else:
             guest = builder.require(self._find(api, place))
             builder.bring_seed(guest.node)
-            power.start(api, guest, target)
+            power.start(api, guest, target, place)
             power.await_up(api, guest, target, place)
+
+    def _place(self, target: Machine) -> Place:
+        return Place(self._workspace, target.host.name, target.spec.isolated)
 
     def _api(self, target: Machine) -> Api:
         return self._workspace.resource(apis).at(on(target))
@@ -193,7 +201,7 @@ class TerraformDriver:
             )
         mark = place.mark(MACHINE, template=template_name(target) or "")
         doing = f"take over VM {guest.vmid} for {place.host}"
-        tags = ";".join(sorted({*guest.tags, *marks(place.host)}))
+        tags = ";".join(sorted({*guest.tags, *place.marks}))
         api.put(f"{guest.path}/config", doing=doing, description=mark.text, tags=tags)
         place.note(vmid=guest.vmid, node=guest.node, whole=True)
 

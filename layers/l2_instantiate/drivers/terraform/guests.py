@@ -10,7 +10,6 @@ from typing import Literal
 from lab.clients.proxmox import Api, Refused, Vm
 from lab.clients.proxmox.things import tags
 from layers.l2_instantiate.drivers.terraform.place import MACHINE, SHELF, Mark, Place, mark_in
-from layers.l2_instantiate.settings import marks
 
 QEMU, LXC = "qemu", "lxc"
 SHELF_TAG = "strata_shelf"  # the underscore keeps it apart from every host's
@@ -209,22 +208,23 @@ def _at(api: Api, place: Place, listed: Mapping[int, Vm], vmid: int, part: str) 
 
 def _search(api: Api, place: Place, listed: Mapping[int, Vm]) -> tuple[Guest | None, Guest | None]:
     namesake: Guest | None = None
-    wanted = set(marks(place.host))
+    wanted = set(place.marks)
     for row in listed.values():
-        if row.is_template or not (row.name == place.host or wanted <= row.tags):
+        if row.is_template or not (row.name == place.called or wanted <= row.tags):
             continue
         if SHELF_TAG in row.tags:
             continue
         guest = read(api, row)
         if guest is not None and place.is_ours(guest.mark, MACHINE):
             return guest, None
-        if guest is not None and row.name == place.host:
+        # Two twins may be called the same: their labs tell them apart.
+        if guest is not None and row.name == place.host and not place.isolated:
             namesake = guest
     return None, namesake
 
 
 def _search_shelf(api: Api, place: Place, listed: Mapping[int, Vm]) -> Guest | None:
-    wanted = {SHELF_TAG, *marks(place.host)}
+    wanted = {SHELF_TAG, *place.marks}
     for row in listed.values():
         if wanted <= row.tags:
             guest = read(api, row)

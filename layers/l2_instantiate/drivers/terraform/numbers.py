@@ -23,7 +23,8 @@ class Numbers:
     def choose(self, api: Api, provider: ProxmoxProvider, place: Place, part: str) -> int:
         """A free one of the provider's range; for the same host the same, wherever possible."""
         who = f"{place.workspace.lab} {place.host} {part}"
-        ids = provider.vmids.machines
+        name = "drills" if provider.isolated else "machines"
+        ids = provider.vmids.drills if provider.isolated else provider.vmids.machines
         start = int.from_bytes(hashlib.sha256(who.encode()).digest()[:4], "big")
         taken = guests.rows(api)
         for step in range(len(ids.numbers)):
@@ -34,7 +35,7 @@ class Numbers:
                 return number
         raise DriverError(
             f"Unable to make {place.host}: all VMIDs from {ids} are taken.",
-            hint="write a wider range: vmids: {machines: 5000-7999} of the provider in lab.yaml",
+            hint=f"write a wider range: vmids: {{{name}: …}} of the provider in lab.yaml",
         )
 
     def _promise(self, url: str, number: int, who: str) -> bool:

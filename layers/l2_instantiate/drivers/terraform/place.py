@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.errors import DriverError
+from layers.l2_instantiate import isolation
 from layers.l2_instantiate.home import Home, Kept, private_folder, read_kept, replace
 from layers.l2_instantiate.login import Door
 
@@ -42,6 +43,7 @@ class Record(Kept):
     said when making it came to its end. ``answered`` is when a login was last seen to work.
     ``archive`` is one on its way, and ``left_out`` the volumes that were kept out of it: they go
     into everybody's backups again as soon as it has ended.
+    ``walled`` is when the rules of its firewall were last changed.
     """
 
     lab: str
@@ -61,6 +63,7 @@ class Record(Kept):
     root_at_boot: int = 0
     archive: Pending | None = None
     left_out: tuple[str, ...] = ()
+    walled: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,19 @@ def mark_in(description: str) -> Mark | None:
 
 @dataclass(frozen=True)
 class Place(Home):
-    """One host's machine."""
+    """One host's machine. ``isolated``: its twin's, which has a name and tags of its own."""
+
+    isolated: bool = False
+
+    @property
+    def called(self) -> str:
+        """The machine's name on the node."""
+        return isolation.called(self.host, isolated=self.isolated)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The tags of what is the host's."""
+        return isolation.marks(self.host, isolated=self.isolated)
 
     def mark(self, part: str, **more: Any) -> Mark:
         """The mark of one of its two parts."""

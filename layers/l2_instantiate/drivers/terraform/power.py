@@ -10,7 +10,7 @@ from lab.clients.proxmox import Api, Refused, TaskFailed, wait
 from lab.errors import DeadlineExceeded
 from lab.faults import point
 from layers.l2_instantiate import login, network
-from layers.l2_instantiate.drivers.terraform import guests
+from layers.l2_instantiate.drivers.terraform import guests, wall
 from layers.l2_instantiate.drivers.terraform.guests import LXC, Guest
 from layers.l2_instantiate.drivers.terraform.place import Place
 from layers.l2_instantiate.machines import ROOT, Container
@@ -23,8 +23,10 @@ _TICK = 0.3
 _ALREADY = ("already running", "not running")
 
 
-def start(api: Api, guest: Guest, target: Target) -> None:
-    """Let it run, or go on; it may run already."""
+def start(api: Api, guest: Guest, target: Target, place: Place) -> None:
+    """Let it run, or go on; it may run already. An isolated one never runs without its wall."""
+    if target.spec.isolated:
+        wall.build(api, guest, target, place)
     now = guests.running(api, guest).power
     verb = {"paused": "resume", "stopped": "start"}.get(now)
     if verb is None:
@@ -91,7 +93,10 @@ def await_up(api: Api, guest: Guest, target: Target, place: Place) -> None:
     limit = (target.spec.proxmox and target.spec.proxmox.boot_deadline) or _BOOT
     while True:
         place.workspace.check()
-        where = where or address(api, guest, target)
+        if not where:
+            where = address(api, guest, target)
+            if where and target.spec.isolated:
+                wall.admit(api, guest, target, where)
         if where and network.speaks_ssh(22, address=where):
             target.report("logging in")
             why = _refusal(target, place, where)

@@ -160,7 +160,9 @@ class Project:
 
     @property
     def _data(self) -> Path:
-        return self.tool.workspace.cache / "tofu" / self.host
+        # The cache is all labs': two of them may have a host of that name, as a twin's has.
+        workspace = self.tool.workspace
+        return workspace.cache / "tofu" / workspace.lab / self.host
 
     @cached_property
     def _env(self) -> dict[str, str]:

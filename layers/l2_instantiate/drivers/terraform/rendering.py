@@ -47,6 +47,7 @@ class Body:
     Attributes:
         root: The slot of its root disk.
         threaded: Whether the template gives that disk a thread of its own.
+        starts: Tofu starts it; an isolated one is started later, once its rules are there.
         disks: Slot to name and volume of those on its shelf.
         template: The VMID that it is cloned from; of a container nothing.
         found: It exists already: tofu is told, in case it does not know.
@@ -61,6 +62,7 @@ class Body:
     template: int = 0
     found: bool = False
     threaded: bool = False
+    starts: bool = True
 
 
 def document(target: Target, body: Body, provider: ProxmoxProvider, lab: str) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def _common(target: Target, body: Body) -> dict[str, Any]:
         "tags": wanted["tags"],
         "pool_id": wanted["pool"],
         "protection": machine.protection,
-        "started": True,
+        "started": body.starts,
         **(
             {"startup": {k: str(-1 if v is None else v) for k, v in order.items()}}
             if start.order is not None
@@ -132,7 +134,7 @@ def _machine(target: Target, body: Body, provider: ProxmoxProvider) -> dict[str,
     return {
         **_common(target, body),
         **(cloned if body.template else {}),
-        "name": target.host.name,
+        "name": wanted["name"],
         "on_boot": machine.start.at_boot,
         "stop_on_destroy": True,
         "purge_on_destroy": True,
@@ -214,7 +216,7 @@ def _container(target: Target, body: Body) -> dict[str, Any]:
         "features": {"nesting": machine.nesting},
         "operating_system": {"template_file_id": machine.template, "type": machine.system},
         "initialization": {
-            "hostname": target.host.name,
+            "hostname": wanted["name"],
             "ip_config": {"ipv6" if is_six else "ipv4": address},
             **({"dns": dns} if dns else {}),
             "user_account": {"keys": body.seed.splitlines()},

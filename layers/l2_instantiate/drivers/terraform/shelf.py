@@ -19,7 +19,7 @@ from layers.l2_instantiate.drivers.terraform.guests import LXC, QEMU, SHELF_TAG,
 from layers.l2_instantiate.drivers.terraform.numbers import Numbers
 from layers.l2_instantiate.drivers.terraform.place import SHELF, Place
 from layers.l2_instantiate.machines import Container, Disk
-from layers.l2_instantiate.settings import marks, on
+from layers.l2_instantiate.settings import on
 from layers.l2_instantiate.wanted import Machine as Target
 
 _GIB = 1024**3
@@ -199,21 +199,21 @@ class Shelf:
         return self._place.read().node or self._provider.node
 
     def _words(self) -> dict[str, Any]:
-        host, machine = self._place.host, self._target.spec.machine
+        name, machine = f"{self._place.called}-disks", self._target.spec.machine
         pool = machine.pool or self._provider.pool
         words: dict[str, Any] = {
             "memory": _LEAST,
             "description": self._place.mark(SHELF, disks={}, disposable=[]).text,
-            "tags": ";".join(sorted({*marks(host), SHELF_TAG})),
+            "tags": ";".join(sorted({*self._place.marks, SHELF_TAG})),
             "onboot": False,
             "protection": True,
             **({"pool": pool} if pool else {}),
         }
         if isinstance(machine, Container):
             rootfs = f"{self._provider.storage}:1"
-            own = {"hostname": f"{host}-disks", "ostemplate": machine.template, "rootfs": rootfs}
+            own = {"hostname": name, "ostemplate": machine.template, "rootfs": rootfs}
             return words | own | {"unprivileged": not machine.privileged}
-        return words | {"name": f"{host}-disks"}
+        return words | {"name": name}
 
     def _set(self, shelf: Guest, kept: dict[str, Kept], **more: Any) -> None:
         slots = {name: k.drive.slot for name, k in sorted(kept.items())}

@@ -28,6 +28,7 @@ def clone(call: Call) -> Any:
         raise ApiError(f"unable to create VM {newid}: config file already exists")
     target = Guest(newid, node, config={"lock": "clone"})
     world.guests[newid] = target
+    world.firewalls.clone(vmid, newid)
     if pool := call.get("pool"):
         world.access.pool_of[target.path] = pool
 

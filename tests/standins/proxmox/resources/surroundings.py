@@ -102,15 +102,3 @@ def feature(call: Call) -> Any:
 )
 def nothing_there(_: Call) -> Any:
     return []
-
-
-@answers("GET", "/nodes/{node}/qemu/{vmid}/firewall/options")
-def firewall(call: Call) -> Any:
-    call.world.guest(call.vmid, call["node"])
-    return {"digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709"}
-
-
-@answers("GET", "/nodes/{node}/qemu/{vmid}/firewall/rules")
-def firewall_rules(call: Call) -> Any:
-    call.world.guest(call.vmid, call["node"])
-    return []
