@@ -21,11 +21,12 @@ just test-pve url=https://pve.lan:8006 token=root@pam!t1=… WORD=VALUE …
   address      of the test's machine, free and reachable from here: 192.0.2.50/24; left out: DHCP
   gateway      goes with address
   base         what its template is made of: debian-13, which is built here
+  backup_storage  takes backups; left out, no boot disk is captured
 
 It makes a pool strata-test-…, a template and machines in it, and removes all of it at the end.
 """
 WORDS = ("url", "token", "fingerprint", "node", "storage", "bridge", "vlan", "address", "gateway",
-         "base")  # fmt: skip
+         "base", "backup_storage")  # fmt: skip
 TEST = Path(__file__).parents[1] / "e2e" / "test_proxmox.py"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from lab.clients.proxmox import Api, apis
 from lab.errors import DriverError, PlanError
@@ -74,8 +75,8 @@ class TerraformDriver:
                     " whole.",
                     hint=f"lab plan host={place.host}",
                 )
-            place.note(vmid=guest.vmid, node=guest.node)
-            archiver = Archiver(api, target, place, guest, vault)
+            here = replace(vault, node=guest.node)  # its storage may be that node's alone
+            archiver = Archiver(api, target, place, guest, here)
             with archiver.archive(name, known, live=live) as archived:
                 yield archived
 

@@ -87,6 +87,7 @@ def test_only_the_boot_disk_is_in_it_and_the_machine_runs_as_before(host):
     assert volume.protected
     note = notes.read(volume.notes)
     assert (note.lab, note.host, note.id) == (host.workspace.lab, "web1", "id1")
+    assert {"archiving the boot disk"} <= set(host.said)
     log = next(t.log for t in host.standin.world.tasks.all() if t.kind == "vzdump")
     assert [line for line in log if "exclude disk 'virtio1'" in line]
     assert len([line for line in log if "include disk" in line]) == 1
@@ -96,7 +97,6 @@ def test_only_the_boot_disk_is_in_it_and_the_machine_runs_as_before(host):
     (call,) = [c for c in host.standin.faults.calls if c.path.endswith("/vzdump")]
     assert call.parameters["mode"] == "stop"
     assert call.parameters["remove"] == "0", "what others keep there is theirs to drop"
-    assert [s for s in host.said if s == "archiving the boot disk"]
 
 
 def test_what_somebody_left_out_of_backups_stays_left_out(host):
@@ -127,6 +127,28 @@ def test_one_that_is_off_stays_off(host):
     made = archive(host, live=True)
     assert (made.quiesced, made.how) == (True, "off, as it was left")
     assert not host.guest.running
+
+
+def test_from_another_machine_than_made_it_it_is_captured_and_stays_whole(host):
+    """Its record lies elsewhere: nothing that is noted here makes it look half made."""
+    place = Place(host.workspace, host.name)
+    place.record.unlink()
+    before = [c for c in host.plan().changes if "machine" in c.what]
+    host.again()
+    archive(host)
+    after = [c for c in host.plan().changes if "machine" in c.what]
+    assert [c.action for c in after] == [c.action for c in before]
+    assert record_of(host).vmid == 0
+    assert len(there(host)) == 1
+
+
+def test_a_machine_that_was_moved_is_captured_where_it_is(host):
+    host.standin.add_node("pve2")
+    host.standin.move_guest(host.guest.vmid, "pve2")
+    host.again()
+    made = archive(host).archive
+    assert made.node == "pve2"
+    assert host.driver.inspect(host.target(), made).problem == ""
 
 
 def test_two_in_a_row_are_two(host):
@@ -380,15 +402,21 @@ def test_only_what_is_retired_and_no_capture_is_removed(host):
     other = host.standin.world.volumes.need(second.volume, "pve1")
     stranger = host.standin.add_file("local:backup/vzdump-qemu-5000-2020_01_01-00_00_00.vma", b"x")
     stranger.owner, stranger.notes = 5000, "a backup of somebody's"
+    for number, whose in enumerate((("other", "web1"), (host.workspace.lab, "web2"))):
+        name = f"local:backup/vzdump-qemu-{5001 + number}-2020_01_01-00_00_00.vma"
+        one = host.standin.add_file(name, b"x")
+        one.owner, one.notes = 5001 + number, notes.Note(*whose, "id1", retired=True).text
+    others = {v.volid for v in there(host)} - {first.volume, second.volume}
+    assert len(others) == 3
     target = host.target()
     assert host.driver.sweep(target, frozenset()) == (), "none is retired"
     host.driver.retire(target, [first, second])
     assert host.driver.sweep(target, frozenset({"id2"})) == (first.volume,)
     assert host.driver.sweep(target, frozenset({"id2"})) == ()
-    assert {v.volid for v in there(host)} == {other.volid, stranger.volid}
+    assert {v.volid for v in there(host)} == {other.volid, *others}
     assert host.driver.sweep(target, frozenset()) == (second.volume,)
     host.driver.retire(target, [first])
-    assert [v.volid for v in there(host)] == [stranger.volid]
+    assert {v.volid for v in there(host)} == others
 
 
 def retired(host, made):

@@ -66,20 +66,20 @@ def _restore(call: Call, task: Task, guest: Guest, settings: dict[str, str]) -> 
     for key, value in {**config, **settings}.items():
         if re.fullmatch(r"net\d+", key):
             config_rules.check_bridge(call, value)
-    comments = []
+    comments, made = [], {}
     for key, value in sorted(config.items()):
-        if drives.KEY.fullmatch(key):
-            drive = drives.parse(key, value)
-            if drive.options.get("backup") == "0":
-                comments.append(f"#{key}: {value}")
-                continue
-            kept = _drive(call, task, guest, drive, held[key]) if key in held else value
-            guest.config[key] = kept
+        if not drives.KEY.fullmatch(key):
+            made[key] = _own(call, key, value)
+            continue
+        drive = drives.parse(key, value)
+        if drive.options.get("backup") == "0":
+            comments.append(f"#{key}: {value}")
         else:
-            guest.config[key] = _own(call, key, value)
+            made[key] = _drive(call, task, guest, drive, held[key]) if key in held else value
     if comments:
-        guest.config["description"] = "\n".join([guest.config.get("description", ""), *comments])
-    guest.config.update({key: value for key, value in settings.items() if value})
+        made["description"] = "\n".join([made.get("description", ""), *comments])
+    made.update({key: value for key, value in settings.items() if value})
+    guest.config.update(made)  # at its end, whole or not at all
 
 
 def _drive(call: Call, task: Task, guest: Guest, drive: drives.Drive, source: Volume) -> str:
