@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from lab.clients import shell
 from lab.errors import DriverError, Locked
 from lab.layer import Described, Target, Workspace
+from lab.lazy import Lazy
 from lab.model.applied import Applied
 from lab.model.plan import Action, Change
 from lab.model.undeclared import Known, Undeclared
-from layers.l3_system.drivers import reach, surveys
+from layers.l3_system.drivers import reach
 from layers.l3_system.drivers.guarded import Trial
 from layers.l3_system.kinds import guard
 from layers.l3_system.kinds.kind import Kind, LooksAgain, Section, Step, Wanted, name_of
@@ -31,6 +33,11 @@ from layers.l3_system.kinds.script import (
 )
 from layers.l3_system.planner import Everything, login, wanted
 from layers.l3_system.spec import Inputs, Observed, Spec
+
+if TYPE_CHECKING:
+    from layers.l3_system.drivers import surveys
+else:
+    surveys = Lazy("layers.l3_system.drivers.surveys")
 
 _BY_NAME: dict[str, Kind] = {kind.NAME: kind for kind in KINDS}
 _VERBS = {

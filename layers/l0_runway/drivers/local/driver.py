@@ -9,14 +9,21 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab import folders
 from lab.clients.process import run
 from lab.errors import DriverError
 from lab.layer import Target, Workspace
+from lab.lazy import Lazy
 from lab.model.plan import Change
-from layers.l0_runway.drivers.local import engine, kvm, ports
+from layers.l0_runway.drivers.local import kvm, ports
 from layers.l0_runway.spec import Engine, Inputs, Kvm, Observed, Spec, TakenPort, Tool
+
+if TYPE_CHECKING:
+    from layers.l0_runway.drivers.local import engine
+else:
+    engine = Lazy("layers.l0_runway.drivers.local.engine")
 
 _GIB = 1 << 30
 _TEMPLATE = 3 * _GIB  # while it is built: tree, raw disk and qcow2 stand side by side
