@@ -92,7 +92,7 @@ demo:
 demo-clean:
     @lab destroy host=web1 --with-data --confirm web1 --yes --no-input --forget
 
-# The tests, a real machine included (about 18 minutes):  just test -k planner
+# The tests, a real machine included (about 20 minutes):  just test -k planner
 test *args:
     @pytest -m "not vm and not build and not engine and not slow" -n auto --dist worksteal "$@" || [ $? = 5 ]
     @pytest -m "(vm or build) and not engine and not slow" "$@" || [ $? = 5 ]
