@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -22,16 +22,18 @@ from lab.model.dataset import DataSet
 from lab.model.host import Host, Part
 from lab.model.outcome import Finding
 from lab.model.plan import Change, Plan
-from lab.model.template import (
-    Archive,
-    Archived,
-    ArchivedCandidate,
-    ArchiveState,
-    BootDisk,
-    Candidate,
-    Template,
-)
 from lab.model.undeclared import Known, Undeclared
+
+if TYPE_CHECKING:
+    from lab.model.template import (
+        Archive,
+        Archived,
+        ArchivedCandidate,
+        ArchiveState,
+        BootDisk,
+        Candidate,
+        Template,
+    )
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
 InputsT = TypeVar("InputsT", bound=BaseModel)
@@ -419,6 +421,8 @@ class Layer:
         name: ``"l2_instantiate"``.
         title: One word for people: ``"machine"``.
         sections: Top-level persona keys this layer owns: ``("machine",)``.
+        optional: Where a host has none of its sections, there is nothing of it there: then its
+            models are not even loaded.
         document: Validates ``{"host": …, "provider": …, <persona sections>…}``; ignores what it
             does not read, forbids unknown keys inside what it owns.
         spec: The model of one part's spec (kept in the ledger as JSON, read back from it).
@@ -471,6 +475,7 @@ class Layer:
     destroyed: bool = False
     takes_vars: bool = False
     stacked: bool = False
+    optional: bool = False
 
     @property
     def short(self) -> str:

@@ -17,3 +17,26 @@ class Lazy(ModuleType):
     def __getattr__(self, name: str) -> Any:
         """The real module's attribute."""
         return getattr(importlib.import_module(self.__name__), name)
+
+
+class Later(ModuleType):
+    """A module whose functions and classes may be handed on before it is imported.
+
+    It is imported when one of them is called, or asked for an attribute. They are stand-ins: good
+    for calling and for a class's own methods, not for ``isinstance``.
+    """
+
+    def __getattr__(self, name: str) -> _Standin:
+        """What stands for it until then."""
+        return _Standin(self.__name__, name)
+
+
+class _Standin:
+    def __init__(self, module: str, name: str) -> None:
+        self.__module, self.__name = module, name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(importlib.import_module(self.__module), self.__name)(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(importlib.import_module(self.__module), self.__name), name)

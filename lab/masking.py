@@ -10,7 +10,6 @@ stand alone, a single character never: hiding every "a" would tell more than it 
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 import shlex
@@ -130,7 +129,9 @@ def _escaped(text: str) -> Iterator[str]:
     yield inner.replace("/", "\\/")
     yield "".join(f"\\u{ord(c):04x}" if c in "<>&" else c for c in inner)  # as Go writes it
     yield repr(text)[1:-1]
-    yield html.escape(text)
+    from html import escape  # noqa: PLC0415 (a lab without secrets has nothing to hide)
+
+    yield escape(text)
     yield shlex.quote(text).strip("'")
     yield text.replace("'", "'\\''")
     yield re.sub(r"([^\w@%+=:,./-])", r"\\\1", text)

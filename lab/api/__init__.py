@@ -3,16 +3,17 @@
 No call prints, exits or keeps global state. Everything the command line does, it does through here.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from lab.api.facade import Lab
-from lab.api.saved import SavedPlan
-from lab.api.standing import HostStatus, LayerStatus, Standing
 from lab.engine import Approval
-from lab.engine.survey import SurveyReport
 
 if TYPE_CHECKING:
     from lab.api.adopting import Adopted, Login
+    from lab.api.saved import SavedPlan
+    from lab.api.standing import HostStatus, LayerStatus, Standing
+    from lab.engine.survey import SurveyReport
 
 __all__ = [
     "Adopted",
@@ -27,10 +28,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Writing machines down as files brings modules that nothing else needs."""
-    if name in {"Adopted", "Login"}:
-        from lab.api import adopting  # noqa: PLC0415 (that is the point)
+_LATER = {
+    "Adopted": "lab.api.adopting",
+    "HostStatus": "lab.api.standing",
+    "LayerStatus": "lab.api.standing",
+    "Login": "lab.api.adopting",
+    "SavedPlan": "lab.api.saved",
+    "Standing": "lab.api.standing",
+    "SurveyReport": "lab.engine.survey",
+}
 
-        return getattr(adopting, name)
+
+def __getattr__(name: str) -> Any:
+    """What most runs need none of is imported when somebody asks for it."""
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

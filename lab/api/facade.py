@@ -14,15 +14,12 @@ from typing import TYPE_CHECKING, Any, Self
 from lab import events
 from lab.api.login import ssh_command
 from lab.api.places import forget, workspace_of
-from lab.api.saved import SavedPlan, plans_of
 from lab.api.selector import select
-from lab.api.standing import HostStatus, remembered, standings
 from lab.api.tracing import traced
 from lab.config import Inventory, find_root, lab_name, load
 from lab.engine import JOBS, Approval, Engine
 from lab.engine.digests import Digests, digest_of
 from lab.engine.protocol import Options
-from lab.engine.survey import SurveyReport
 from lab.errors import (
     ConfigError,
     Interrupted,
@@ -41,14 +38,18 @@ from lab.secrets.store import Store
 from layers import LAYERS
 
 if TYPE_CHECKING:
-    from lab.api import adopting, past, staging, streams
+    from lab.api import adopting, past, staging, standing, streams
     from lab.api import explain as explanations
     from lab.api import graph as graphs
+    from lab.api import saved as saved_plans
     from lab.api import schema as schemas
     from lab.api import secrets as lab_secrets
     from lab.api import why as reasons
     from lab.api.images import Images
     from lab.api.recovering import Recovery
+    from lab.api.saved import SavedPlan
+    from lab.api.standing import HostStatus
+    from lab.engine.survey import SurveyReport
     from lab.recovery.captures import CaptureReport, Captures
     from lab.recovery.drilling import Twin
 else:
@@ -58,7 +59,9 @@ else:
     past = Lazy("lab.api.past")
     schemas = Lazy("lab.api.schema")
     lab_secrets = Lazy("lab.api.secrets")
+    saved_plans = Lazy("lab.api.saved")
     staging = Lazy("lab.api.staging")
+    standing = Lazy("lab.api.standing")
     streams = Lazy("lab.api.streams")
     reasons = Lazy("lab.api.why")
 
@@ -301,13 +304,13 @@ class Lab:
     ) -> SavedPlan:
         """The plan of a report, to be written to a file or applied right away."""
         hosts = self.select(*selectors)
-        return SavedPlan(
+        return saved_plans.SavedPlan(
             lab=self.name,
             layer=layer,
             through=through,
             adopt=adopt,
             hosts=tuple(h.name for h in hosts),
-            plans=plans_of(report),
+            plans=saved_plans.plans_of(report),
             sources=self._sources(hosts),
         )
 
@@ -434,8 +437,8 @@ class Lab:
 
     def status(self) -> list[HostStatus]:
         """How every host stands, from the journal alone."""
-        known = remembered(self._journal, self.workspace.state / "locks")
-        return standings(self.inventory.hosts.values(), self.layers, known, time.time())
+        known = standing.remembered(self._journal, self.workspace.state / "locks")
+        return standing.standings(self.inventory.hosts.values(), self.layers, known, time.time())
 
     def graph(self, *selectors: str) -> graphs.Graph:
         """Who there is, what it is for, what runs and lies on it, and what waits for what."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -103,6 +104,8 @@ def cli() -> None:
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Every failure has been told by then."""
     settings = Settings()
+    gc.set_threshold(50_000, 20, 20)  # what loading makes stays: looking for garbage in it is idle
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # none is looked for in packages
     harden_streams()
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _thread_ended

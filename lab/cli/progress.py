@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 from lab import events
@@ -41,6 +40,8 @@ class LiveTree:
         self._screen = screen
         self._board = Board(titles)
         self._lock = threading.RLock()  # a signal may print in between
+        from rich.live import Live  # noqa: PLC0415 (only on a terminal)
+
         self._live = Live(
             console=screen.err,
             get_renderable=self._picture,

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.config.problems import suggest
 from lab.config.tree import Node
-from lab.model.accepted import Acceptance, AcceptedEntry, AcceptedFile
+from lab.lazy import Lazy
+
+if TYPE_CHECKING:
+    from lab.model import accepted as models
+    from lab.model.accepted import Acceptance, AcceptedEntry, AcceptedFile
+else:
+    models = Lazy("lab.model.accepted")
 
 NAME = "accepted.yaml"
 
@@ -43,12 +50,17 @@ def _above(name: str, parents: Mapping[str, list[str]], seen: frozenset[str]) ->
     return seen
 
 
+def model() -> type[AcceptedFile]:
+    """What such a file is read with."""
+    return models.AcceptedFile
+
+
 def entries(
     file: AcceptedFile, tree: Node, beside: str | None, heirs: Mapping[str, frozenset[str]]
 ) -> list[Acceptance]:
     """The entries of one file."""
     return [
-        Acceptance(
+        models.Acceptance(
             kind=entry.kind,
             name=entry.name,
             reason=entry.reason,

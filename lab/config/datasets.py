@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from lab.config.tree import Node
 from lab.errors import Problem
 from lab.layer import Layer
 from lab.model.dataset import DataSet, inside
-from lab.model.hooks import DeclaredData
 from lab.model.host import Host
+
+if TYPE_CHECKING:
+    from lab.model.hooks import DeclaredData
 
 IDENTITY = "identity"
 """The set that every machine has: what makes it the one that others know."""

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,7 +19,6 @@ from lab.config.rules import host_problems, waiting_problems
 from lab.config.tree import Node, Place, read
 from lab.errors import ConfigError, Problem
 from lab.layer import Layer
-from lab.model.accepted import Acceptance, AcceptedFile
 from lab.model.declared import (
     DNS_NAME,
     NAME,
@@ -33,6 +32,9 @@ from lab.model.declared import (
 )
 from lab.model.host import Host, Part
 from lab.model.secret import NoSecrets, Secrets
+
+if TYPE_CHECKING:
+    from lab.model.accepted import Acceptance, AcceptedFile
 
 HOST_KEYS = frozenset(HostEntry.model_fields)
 OVERLAID = frozenset({"data", "lifecycle", "vars"})
@@ -377,6 +379,9 @@ class _Loading:
         found: dict[str, tuple[Part, ...]] = {}
         good = True
         for layer in self.layers:
+            if layer.optional and all(merged.get(s) is None for s in layer.sections):
+                found[layer.name] = ()
+                continue
             reads = [s for s in layer.document.model_fields if s != "host"]
             nodes = [provider if s == "provider" else merged.get(s) for s in reads]
             key = (layer.name, *(id(n) for n in nodes))
@@ -408,7 +413,7 @@ class _Loading:
             tree = self._read(path)
             if tree is None:
                 continue
-            file: AcceptedFile | None = self._validate(AcceptedFile, tree.plain(), tree)
+            file: AcceptedFile | None = self._validate(accepted.model(), tree.plain(), tree)
             if file is None:
                 continue
             for where, what in accepted.problems(file, tree, hosts, self.personas):
@@ -423,6 +428,8 @@ class _Loading:
                 continue
             for layer in self.layers:
                 sections = {s: persona.get(s) for s in layer.sections}
+                if layer.optional and not any(sections.values()):
+                    continue
                 tree = _document_tree(sections, persona)
                 try:
                     layer.document.model_validate(tree.plain(), context=self.context)

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from lab.config.tree import Node
 from lab.errors import Problem
+from lab.model.later import Later
 from lab.model.secret import SecretName
 
 _KIND = {
@@ -129,7 +130,9 @@ def _unfold(kind: Any) -> list[Any]:
     """The variants behind Annotated, unions and optionals."""
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
-        return _unfold(typing.get_args(kind)[0])
+        first, *about = typing.get_args(kind)
+        named = next((a for a in about if isinstance(a, Later)), None)
+        return _unfold(first if named is None else named.model)
     if origin in {typing.Union, types.UnionType}:
         return [u for a in typing.get_args(kind) for u in _unfold(a)]
     return [kind]
@@ -141,7 +144,7 @@ def _step(kind: Any, step: str | int) -> list[Any]:
         if isinstance(variant, type) and issubclass(variant, BaseModel):
             for name, field in variant.model_fields.items():
                 if step in {name, field.alias}:
-                    found.append(field.annotation)
+                    found.append(field.rebuild_annotation())
             if step == variant.__name__:
                 found.append(variant)
         else:

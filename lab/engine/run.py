@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -21,18 +21,24 @@ from lab.engine.digests import Digests, plan_digest
 from lab.engine.protocol import Options
 from lab.engine.proven import captured_at
 from lab.engine.schedule import each
-from lab.engine.survey import SurveyReport, SurveyWalk, accepted
 from lab.engine.unused import plan_unused, prune_unused
 from lab.engine.waiting import waiting_for
 from lab.engine.walk import Walk
 from lab.errors import LabError
 from lab.journal import Journal, Look, Owned, Waiting, commit_of, locked
 from lab.layer import Described, Driver, Layer, Target, Workspace
+from lab.lazy import Lazy
 from lab.model.applied import Applied
 from lab.model.host import Host
 from lab.model.outcome import Failure, PartReport, RunReport
 from lab.model.plan import Change
 from lab.model.undeclared import score
+
+if TYPE_CHECKING:
+    from lab.engine import survey as surveys
+    from lab.engine.survey import SurveyReport, SurveyWalk
+else:
+    surveys = Lazy("lab.engine.survey")
 
 JOBS = 16
 
@@ -104,7 +110,7 @@ class Engine:
         run = _Run(self, "entropy", hosts, options, Approval(), listen)
 
         def work(host: Host, failed: tuple[str, ...]) -> SurveyWalk:  # noqa: ARG001
-            walk = SurveyWalk(run, host)
+            walk = surveys.SurveyWalk(run, host)
             walk.survey()
             return walk
 
@@ -112,18 +118,18 @@ class Engine:
             walks = each([replace(h, after=()) for h in hosts], work, _is_good, jobs)
             run.take(walks)
         seen = {name: w.found for name, w in walks.items() if w.looked and not w.stopped}
-        found, unused = accepted(hosts, seen, self.inventory.accepted)
+        found, unused = surveys.accepted(hosts, seen, self.inventory.accepted)
         for host, things in found.items():
             self.journal.keep_score(host, score(things), sum(not t.accepted for t in things))
         absent = tuple(name for name, w in walks.items() if w.absent)
-        return SurveyReport(run.report(), found, absent, unused)
+        return surveys.SurveyReport(run.report(), found, absent, unused)
 
     def describe(
         self, host: Host, listen: events.Listener = events.ignore
     ) -> tuple[RunReport, tuple[Described, ...]]:
         """What a machine is like, layer by layer, as personas would declare it. Changes nothing."""
         run = _Run(self, "adopt", [host], Options(len(self.layers) - 1), Approval(), listen)
-        walk = SurveyWalk(run, host)
+        walk = surveys.SurveyWalk(run, host)
         with run.told():
             walk.describe()
             run.take({host.name: walk})

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from lab.model.hooks import DeclaredData, Keep, Route
+from lab.model.keep import Keep, Route
+from lab.model.later import later
 from lab.model.secret import SecretText, TextOrSecret, Vars
 from lab.model.units import Duration
+
+if TYPE_CHECKING:
+    from lab.model.hooks import DeclaredData
+else:
+    DeclaredData = later("lab.model.hooks:DeclaredData")
 
 NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"

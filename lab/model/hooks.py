@@ -1,10 +1,12 @@
-"""What users write about capturing: what is run around it, what is left out, what is kept."""
+"""What users write about capturing: what is run around it, what is left out."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from lab.model.keep import Route
 
 
 class _Written(BaseModel):
@@ -20,9 +22,6 @@ def _absolute(path: str) -> str:
 
 
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
-
-
-Route = Literal["pull", "push", "auto"]
 
 
 class Quiesce(_Written):
@@ -75,16 +74,3 @@ class DeclaredData(Hooks):
         if not self.paths and not self.dump:
             raise ValueError("there is nothing to capture: paths: [/srv/photos], or a dump")
         return self
-
-
-class Keep(_Written):
-    """How many captures of each data set stay; the newest good one always does.
-
-    Each counts the newest capture of so many days, weeks (from Monday), months and years, in UTC.
-    """
-
-    last: int = Field(3, ge=1, description="the newest ones, whatever their age")
-    daily: int = Field(7, ge=0)
-    weekly: int = Field(4, ge=0)
-    monthly: int = Field(6, ge=0)
-    yearly: int = Field(0, ge=0)

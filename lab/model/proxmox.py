@@ -27,9 +27,6 @@ from pydantic import (
 from lab.model.files import File
 from lab.model.secret import SecretText
 
-KIND = "proxmox"
-OTHER = "other"
-
 LXC = "lxc"
 
 TAG = "strata"
@@ -62,12 +59,6 @@ _BRIDGE = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]{0,14}$")
 _POOL = re.compile(r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,2}$")
 _IDS = re.compile(r"^(\d+)-(\d+)$")
 _HEX = re.compile(r"^[0-9A-F]{2}(:[0-9A-F]{2})*$")
-
-
-def variant(value: Any) -> str:
-    """Which model a provider's section is read with: ``"proxmox"``, or ``"other"``."""
-    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
-    return KIND if kind == KIND else OTHER
 
 
 class IdRange(BaseModel):

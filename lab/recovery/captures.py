@@ -24,8 +24,8 @@ from lab.errors import ConfigError, DriverError, Problem
 from lab.journal import Journal, commit_of, locked
 from lab.layer import Workspace
 from lab.model.dataset import DataSet
-from lab.model.hooks import Keep
 from lab.model.host import Host
+from lab.model.keep import Keep
 from lab.model.outcome import ExitCode, Outcome, RunReport
 from lab.model.recovered import CaptureRecord
 from lab.model.units import show_size

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from lab.model.hooks import Keep
+from lab.model.keep import Keep
 from lab.recovery.repository import Capture
 
 

@@ -7,9 +7,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.errors import LabError
-from lab.secrets.sops.document import SUFFIXES
+from lab.lazy import Lazy
+
+if TYPE_CHECKING:
+    from lab.secrets.sops import document
+else:
+    document = Lazy("lab.secrets.sops.document")
 
 FOLDER = "secrets"
 HOSTS = "hosts"
@@ -37,7 +43,9 @@ class Folder:
             if Path(current) == self.path and HOSTS in folders:
                 folders.remove(HOSTS)
             paths = (Path(current, n) for n in sorted(names))
-            found += [p for p in paths if p.suffix in SUFFIXES and not p.name.startswith(".")]
+            found += [
+                p for p in paths if p.suffix in document.SUFFIXES and not p.name.startswith(".")
+            ]
             if len(found) > _MAX_FILES:
                 raise LabError(
                     f"Unable to look through {FOLDER}/: more than {_MAX_FILES} files are in it."

@@ -9,12 +9,18 @@ import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab import folders
 from lab.clients import process
 from lab.errors import LabError
-from lab.secrets import age
-from lab.secrets.sops.metadata import Metadata
+from lab.lazy import Lazy
+
+if TYPE_CHECKING:
+    from lab.secrets import age
+    from lab.secrets.sops.metadata import Metadata
+else:
+    age = Lazy("lab.secrets.age")
 
 _MAX_KEYS = 64 * 1024
 

@@ -8,16 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.errors import ConfigError, LabError, Problem
+from lab.lazy import Lazy
 from lab.masking import hide
 from lab.secrets.folder import Folder
 from lab.secrets.identities import Keyring
-from lab.secrets.sops import document, sealing
-from lab.secrets.sops.cipher import is_sealed
-from lab.secrets.sops.document import Opened, Sealed
-from lab.secrets.sops.tree import Branch
+
+if TYPE_CHECKING:
+    from lab.secrets.sops import cipher, document, sealing, tree
+    from lab.secrets.sops.document import Opened, Sealed
+else:  # a lab without secrets needs none of it
+    cipher = Lazy("lab.secrets.sops.cipher")
+    document = Lazy("lab.secrets.sops.document")
+    sealing = Lazy("lab.secrets.sops.sealing")
+    tree = Lazy("lab.secrets.sops.tree")
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Entry:
     @property
     def is_public(self) -> bool:
         """Whether it stands there in clear, as the public half of a key does."""
-        return not is_sealed(self.raw)
+        return not cipher.is_sealed(self.raw)
 
 
 class Store:
@@ -135,7 +141,7 @@ class Store:
             entry = self.entry(name)
             value: Any = self.opened(entry.file).tree
             for key in entry.path:
-                value = value.get(key) if isinstance(value, Branch) else None
+                value = value.get(key) if isinstance(value, tree.Branch) else None
             text = text_of(value)
             if not entry.is_public:
                 hide(text, name)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from lab.model.outcome import Finding, Level
+from lab.model.proxmox import Proxmox
 from lab.model.pve_firewall import ELSEWHERE, SWITCH_NODE_ON, SWITCH_ON
 from lab.model.units import show_size
-from layers.l0_runway.cluster import Bridge, Cluster, Missing, Store
+from layers.l0_runway.cluster import Bridge, Cluster, Missing, Needs, Store
 
 _GIB = 1 << 30
 _OLDEST, _NEWEST = (8, 0), 9
@@ -17,6 +19,39 @@ _BIG_SKEW = 30.0
 _FEW_IDS = 10
 _NAMED = 3
 _ROOT = "(as root, on the node)"
+
+
+def needs(provider: Proxmox, machine: Any, image: Any) -> Needs:
+    """What a host asks of its cluster."""
+    return Needs.of(provider, machine, image)
+
+
+def willing(needs: Needs) -> Cluster:
+    """A cluster that lacks nothing of what the host asks."""
+    provider = needs.provider
+    content = ("images", "rootdir", "import", "iso", "vztmpl", "backup")
+    names = (
+        provider.storage,
+        provider.template_storage,
+        provider.seed_storage,
+        provider.backup_storage,
+        needs.vztmpl,
+    )
+    plenty = Store(content=content, free=1 << 50, total=1 << 50)
+    return Cluster(
+        needs=needs,
+        version="9.1.5",
+        nodes={provider.node: True},
+        cpus=needs.cpu,
+        memory_free=needs.memory,
+        memory_total=needs.memory,
+        stores={name: plenty for name in names if name},
+        bridges={needs.card.bridge: Bridge()},
+        ids_left=1 << 10,
+        template_ids_left=1 << 10,
+        firewall=True,
+        node_firewall=True,
+    )
 
 
 def findings(cluster: Cluster) -> Iterator[Finding]:

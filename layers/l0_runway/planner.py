@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lab.layer import Prediction, Target
+from lab.lazy import Lazy
 from lab.model.host import Part
 from lab.model.outcome import Finding, Level
 from lab.model.plan import Blocker, Plan
-from lab.model.proxmox import Proxmox
 from lab.model.units import show_size
-from layers.l0_runway import clearance
-from layers.l0_runway.cluster import Bridge, Cluster, Needs, Store
-from layers.l0_runway.spec import Document, Inputs, Observed, Outputs, Spec
+from layers.l0_runway.spec import Document, Inputs, Observed, Outputs, Provider, Spec
+
+if TYPE_CHECKING:
+    from layers.l0_runway import clearance
+else:
+    clearance = Lazy("layers.l0_runway.clearance")
 
 _MIB = 1 << 20
 _QEMU_ITSELF = 256 * _MIB  # what QEMU takes besides the guest's memory
@@ -26,8 +30,8 @@ _NEW_CONTAINERS = 1024 * _MIB  # what a template and a few new hosts write to th
 def parts(document: Document) -> tuple[Part, ...]:
     """One look a host; for Proxmox VE another one, at the cluster."""
     provider = document.provider
-    if isinstance(provider, Proxmox):
-        needs = Needs.of(provider, document.machine, document.image)
+    if not isinstance(provider, Provider):
+        needs = clearance.needs(provider, document.machine, document.image)
         return (
             Part(name="", driver="local", spec=Spec.of(document)),
             Part(name="cluster", driver="proxmox", spec=Spec(emulator=False, cluster=needs)),
@@ -68,7 +72,7 @@ def desired(target: Target[Spec, Inputs]) -> Observed:
     """A machine that lacks nothing of what the host needs."""
     needs = target.spec
     if needs.cluster is not None:
-        return Observed(needs=needs, cluster=_willing(needs.cluster))
+        return Observed(needs=needs, cluster=clearance.willing(needs.cluster))
     return Observed(
         needs=needs,
         disk_free=needs.disks,
@@ -93,34 +97,6 @@ def findings(observed: Observed) -> tuple[Finding, ...]:
         ]
     order = (Level.FAIL, Level.WARN, Level.PASS)
     return tuple(sorted(every, key=lambda finding: order.index(finding.level)))
-
-
-def _willing(needs: Needs) -> Cluster:
-    """A cluster that lacks nothing of what the host asks."""
-    provider = needs.provider
-    content = ("images", "rootdir", "import", "iso", "vztmpl", "backup")
-    names = (
-        provider.storage,
-        provider.template_storage,
-        provider.seed_storage,
-        provider.backup_storage,
-        needs.vztmpl,
-    )
-    plenty = Store(content=content, free=1 << 50, total=1 << 50)
-    return Cluster(
-        needs=needs,
-        version="9.1.5",
-        nodes={provider.node: True},
-        cpus=needs.cpu,
-        memory_free=needs.memory,
-        memory_total=needs.memory,
-        stores={name: plenty for name in names if name},
-        bridges={needs.card.bridge: Bridge()},
-        ids_left=1 << 10,
-        template_ids_left=1 << 10,
-        firewall=True,
-        node_firewall=True,
-    )
 
 
 def _note(finding: Finding) -> str:

@@ -6,17 +6,26 @@ This layer owns no section. It reads the others' leniently: what is wrong in the
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, InstanceOf, Tag
 
-from lab.model import proxmox
 from lab.model.host import Host
+from lab.model.later import later
+from lab.model.provider import OTHER, PROXMOX, variant
 from lab.model.units import parse_size
-from layers.l0_runway.cluster import Cluster, Needs
+
+if TYPE_CHECKING:
+    from lab.model.proxmox import Proxmox
+    from layers.l0_runway.cluster import Cluster, Needs
+else:
+    Proxmox = later("lab.model.proxmox:Proxmox")
+    Cluster = later("layers.l0_runway.cluster:Cluster")
+    Needs = later("layers.l0_runway.cluster:Needs")
 
 _SHORT_PORT = re.compile(r"(?:(?P<bind>[0-9.]+):)?(?P<host>\d+):\d+(?:/(?P<protocol>tcp|udp))?\Z")
 _HIGHEST_PORT = 65535
+_LXC = "lxc"  # a container of Proxmox VE has no template that we build
 
 Accelerator = Literal["kvm", "tcg"]
 
@@ -37,8 +46,8 @@ class Provider(_View):
 
 
 AnyProvider = Annotated[
-    Annotated[Provider, Tag(proxmox.OTHER)] | Annotated[proxmox.Proxmox, Tag(proxmox.KIND)],
-    Discriminator(proxmox.variant),
+    Annotated[Provider, Tag(OTHER)] | Annotated[Proxmox, Tag(PROXMOX)],
+    Discriminator(variant),
 ]
 
 
@@ -96,8 +105,8 @@ class Spec(BaseModel):
         machine = document.machine if isinstance(document.machine, dict) else {}
         image = document.image if isinstance(document.image, dict) else {}
         base = image.get("base")
-        if isinstance(provider, proxmox.Proxmox):
-            builds = base if isinstance(base, str) and machine.get("kind") != proxmox.LXC else ""
+        if not isinstance(provider, Provider):
+            builds = base if isinstance(base, str) and machine.get("kind") != _LXC else ""
             return cls(emulator=False, builds=builds, tofu=bool(machine))
         wanted = provider.accelerator
         if provider.kind == "docker":

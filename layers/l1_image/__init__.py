@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.layer import Driver, Layer, Workspace
-from layers.l1_image import planner
-from layers.l1_image.spec import Document, Inputs, Outputs, Spec
+from lab.lazy import Later
+
+if TYPE_CHECKING:
+    from layers.l1_image import planner, spec
+else:
+    planner = Later("layers.l1_image.planner")
+    spec = Later("layers.l1_image.spec")
 
 
 def _debian(workspace: Workspace) -> Driver[Any, Any, Any]:
@@ -39,10 +44,11 @@ LAYER = Layer(
     name="l1_image",
     title="template",
     sections=("image",),
-    document=Document,
-    spec=Spec,
-    inputs=Inputs,
-    outputs_type=Outputs,
+    optional=True,
+    document=spec.Document,
+    spec=spec.Spec,
+    inputs=spec.Inputs,
+    outputs_type=spec.Outputs,
     parts=planner.parts,
     plan=planner.plan,
     known=planner.known,

@@ -24,7 +24,8 @@ from pydantic import (
 
 from lab.model.baseline import Baseline
 from lab.model.files import File, LabFile
-from lab.model.proxmox import KIND, LXC, OTHER, Proxmox, variant
+from lab.model.provider import OTHER, variant
+from lab.model.proxmox import LXC, Proxmox
 from layers.l1_image.base import BaseField, Section
 
 RECIPE = 1
@@ -183,7 +184,7 @@ class Provider(BaseModel):
 
 
 AnyProvider = Annotated[
-    Annotated[Provider, Tag(OTHER)] | Annotated[Proxmox, Tag(KIND)], Discriminator(variant)
+    Annotated[Provider, Tag(OTHER)] | Annotated[Proxmox, Tag(PROXMOX)], Discriminator(variant)
 ]
 
 

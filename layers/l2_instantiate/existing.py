@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from lab.layer import Above, Prediction
+from typing import TYPE_CHECKING
+
+from lab.layer import Above, Prediction, Target
+from lab.lazy import Lazy
 from lab.model.host import Host
 from lab.model.plan import Blocker, Plan
-from layers.l2_instantiate.spec import Existing, Observed, Outputs
-from layers.l2_instantiate.steps import MACHINE
-from layers.l2_instantiate.wanted import Machine
+from layers.l2_instantiate.spec import Existing, Inputs, Observed, Outputs, Spec
+
+if TYPE_CHECKING:
+    from layers.l2_instantiate import steps
+else:
+    steps = Lazy("layers.l2_instantiate.steps")
+
+Machine = Target[Spec, Inputs]
 
 LOCAL = "local"
 """The address of the machine that Strata itself runs on."""
@@ -24,7 +32,7 @@ def plan(target: Machine, observed: Observed | None) -> Plan:
         note = f"{target.host.name} was there before this lab, and stays as it is"
         return Plan(notes=(note,))
     if observed is not None and observed.refused:
-        return Plan(blockers=(Blocker(MACHINE, observed.refused, observed.hint),))
+        return Plan(blockers=(Blocker(steps.MACHINE, observed.refused, observed.hint),))
     return Plan()
 
 

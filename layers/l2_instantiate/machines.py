@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -20,6 +18,7 @@ from lab.model.files import File, LabFile
 from lab.model.proxmox import PoolName
 from lab.model.units import Size, show_size
 from layers.l2_instantiate.cards import Network
+from layers.l2_instantiate.declared import Declared
 from layers.l2_instantiate.ports import Ports
 
 ROOT = "root"
@@ -49,12 +48,6 @@ System = Literal[
     "ubuntu",
     "unmanaged",
 ]
-
-
-class Declared(BaseModel):
-    """Something a user writes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Disk(Declared):

@@ -12,7 +12,7 @@ from typing import Any
 from lab.model.plan import JSON
 from layers.l2_instantiate.isolation import called, marks
 from layers.l2_instantiate.machines import Machine, Start
-from layers.l2_instantiate.spec import ProxmoxProvider
+from layers.l2_instantiate.proxmox import ProxmoxProvider
 from layers.l2_instantiate.wanted import Machine as Target
 
 ONLINE = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -18,19 +18,21 @@ from pydantic import (
     model_validator,
 )
 
-from lab.model import proxmox
+from lab.model.later import later
+from lab.model.provider import OTHER, PROXMOX, variant
 from lab.model.secret import Secret, SecretText
 from lab.model.units import Duration
-from layers.l2_instantiate.machines import (
-    AnyMachine,
-    Container,
-    Declared,
-    Machine,
-    Made,
-)
+from layers.l2_instantiate.declared import Declared
+
+if TYPE_CHECKING:
+    from layers.l2_instantiate.machines import AnyMachine, Container, Machine, Made
+    from layers.l2_instantiate.proxmox import ProxmoxProvider
+else:
+    AnyMachine = later("layers.l2_instantiate.machines:AnyMachine")
+    ProxmoxProvider = later("layers.l2_instantiate.proxmox:ProxmoxProvider")
 
 EXISTING = "existing"
-KINDS = ("docker", EXISTING, "memory", proxmox.KIND, "qemu")
+KINDS = ("docker", EXISTING, "memory", PROXMOX, "qemu")
 _LOGIN = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$")  # others name their users otherwise
 _KEY_TYPE = re.compile(r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+|sk-[a-z0-9@.-]+)$")
 _BLOB = re.compile(r"^[A-Za-z0-9+/]+={0,3}$")
@@ -43,7 +45,7 @@ class Provider(Declared):
     ``host`` is the address of a Docker engine, where it is neither ``DOCKER_HOST`` nor the usual.
     """
 
-    kind: str = Field(json_schema_extra={"enum": [k for k in KINDS if k != proxmox.KIND]})
+    kind: str = Field(json_schema_extra={"enum": [k for k in KINDS if k != PROXMOX]})
     name: str = ""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     firmware: str | None = None
@@ -102,51 +104,9 @@ class Provider(Declared):
         return self
 
 
-class ProxmoxProvider(proxmox.Proxmox):
-    """A provider of kind ``proxmox``, with what only machines need of it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = ""
-    cpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
-        default="x86-64-v2-AES", description="what a machine's processors look like to it"
-    )
-    boot_deadline: Duration | None = Field(
-        default=None, description="how long a machine may take to start; 4m"
-    )
-    backend: dict[str, dict[str, str | int | bool]] | None = Field(
-        default=None,
-        description="where tofu keeps its state, in its own words; left out: this lab's state",
-        examples=[{"s3": {"bucket": "lab", "key": "lab/{host}.tfstate"}}],
-    )
-    mirror: str | None = Field(
-        default=None, description="a folder with tofu's providers, where there is no registry"
-    )
-
-    @field_validator("backend")
-    @classmethod
-    def _one_backend(cls, backend: Any) -> Any:
-        if backend is not None and len(backend) != 1:
-            raise ValueError("name one backend: backend: {s3: {bucket: lab, key: lab/{host}}}")
-        texts = [v for words in (backend or {}).values() for v in words.values()]
-        if backend is not None and not any(isinstance(t, str) and "{host}" in t for t in texts):
-            raise ValueError(
-                "each host has a state of its own: write {host} into what tells them apart, like "
-                "key: 'lab/{host}.tfstate'"
-            )
-        return backend
-
-    @field_validator("mirror")
-    @classmethod
-    def _whole_path(cls, mirror: str | None) -> str | None:
-        if mirror is not None and not mirror.startswith(("/", "~/")):
-            raise ValueError(f"{mirror!r}: write the whole path, from / or ~/")
-        return None if mirror is None else str(Path(mirror).expanduser())
-
-
 AnyProvider = Annotated[
-    Annotated[Provider, Tag(proxmox.OTHER)] | Annotated[ProxmoxProvider, Tag(proxmox.KIND)],
-    Discriminator(proxmox.variant),
+    Annotated[Provider, Tag(OTHER)] | Annotated[ProxmoxProvider, Tag(PROXMOX)],
+    Discriminator(variant),
 ]
 
 
@@ -226,8 +186,8 @@ class Document(BaseModel):
 
 
 def _kind(info: ValidationInfo) -> str | None:
-    provider = info.data.get("provider")
-    return provider.kind if isinstance(provider, Provider | ProxmoxProvider) else None
+    provider: Provider | ProxmoxProvider | None = info.data.get("provider")
+    return provider.kind if provider is not None else None
 
 
 class Spec(Declared):

@@ -16,12 +16,14 @@ from layers.l3_system.spec import Document, Inputs
 from layers.l3_system.spec.errands import (
     DeployErrand,
     Errand,
+    Nothing,
     PlaybookErrand,
     Rehearsal,
     RolesErrand,
     Step,
 )
-from layers.l3_system.spec.tools import Role, Tools
+from layers.l3_system.spec.handed_over import Role
+from layers.l3_system.spec.tools import Tools
 
 ErrandTarget = Target[Any, Inputs]
 
@@ -172,5 +174,6 @@ def desired(target: ErrandTarget) -> Rehearsal:
     return Rehearsal(applied=digest(target))
 
 
-RECORDS = "/var/lib/strata/errands"
-"""On the host: a file a part, with the digest of the errand that was last applied there whole."""
+def outputs() -> Nothing:
+    """What is handed up."""
+    return Nothing()

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from lab.errors import LabError
 from lab.layer import Above, Prediction, Target
+from lab.lazy import Lazy
 from lab.model.baseline import Baseline
 from lab.model.host import Host, Part
 from lab.model.plan import Blocker, Change, Plan
-from layers.l3_system import container, contradictions, errands, reachable
+from layers.l3_system import container, contradictions, reachable
 from layers.l3_system.kinds import lifeline, mount
 from layers.l3_system.kinds.kind import Place, View, Wanted
 from layers.l3_system.kinds.order import KINDS
 from layers.l3_system.recipes.all import RECIPES
 from layers.l3_system.recipes.recipe import made_by, specified
 from layers.l3_system.spec import Document, Inputs, Observed, Outputs, Spec, Thing, unit_name
-from layers.l3_system.spec.errands import Errand, Nothing, Rehearsal
+
+if TYPE_CHECKING:
+    from layers.l3_system import errands
+    from layers.l3_system.spec.errands import Rehearsal
+else:
+    errands = Lazy("layers.l3_system.errands")
 
 _FORWARDING = {"docker", "qemu"}  # a port of ours leads to port 22 of such a machine
 Where = tuple[str | int, ...]
@@ -40,6 +46,9 @@ def parts(document: Document) -> tuple[Part, ...]:
     if contained:
         spec = container.own(spec, document.system)
     installed = {name for name, package in spec.packages.items() if package.state == "installed"}
+    tools = document.system
+    if not (tools.roles or tools.playbooks or tools.deploys):
+        return (Part("", driver, spec),)
     return (Part("", driver, spec), *errands.parts(document, installed))
 
 
@@ -67,8 +76,8 @@ def plan(
     replace_on: frozenset[str],  # noqa: ARG001 (an operating system is changed in place)
 ) -> Plan:
     """The plan of the native part, or of an errand."""
-    if isinstance(target.spec, Errand):
-        return errands.plan(target, observed if isinstance(observed, Rehearsal) else None)
+    if not isinstance(target.spec, Spec):
+        return errands.plan(target, None if isinstance(observed, Observed) else observed)
     return _plan(target, observed if isinstance(observed, Observed) else None)
 
 
@@ -124,7 +133,7 @@ def desired(target: Target[Spec, Inputs]) -> Observed:
 
 def fresh(target: Target[Any, Inputs]) -> Observed | None:
     """A newly made machine, from what its image's baseline says; the rest is not there."""
-    return None if isinstance(target.spec, Errand) else _fresh(target)
+    return _fresh(target) if isinstance(target.spec, Spec) else None
 
 
 def _fresh(target: Target[Spec, Inputs]) -> Observed:
@@ -196,8 +205,8 @@ def predict(target: Target[Any, Inputs], observed: Any, plan: Plan) -> Predictio
 
 def outputs(target: Target[Any, Inputs], observed: Any) -> BaseModel:
     """The name it answers to, and what its tunnels are known by; an errand has nothing to add."""
-    if isinstance(target.spec, Errand):
-        return Nothing()
+    if not isinstance(target.spec, Spec):
+        return errands.outputs()
     tunnels = observed.things.get("wireguard", {}) if isinstance(observed, Observed) else {}
     keys = {n: str(t.facts["public_key"]) for n, t in tunnels.items() if t.facts.get("public_key")}
     return Outputs(hostname=target.spec.hostname or target.host.name, wireguard=keys)

@@ -1,12 +1,17 @@
-"""L4: are the workloads deployed and healthy? Wiring only; drivers are imported when first used."""
+"""L4: are the workloads deployed and healthy? Wiring only; the rest is imported when first used."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.layer import Driver, Layer, Workspace
-from layers.l4_workload import planner
-from layers.l4_workload.spec import Document, Inputs, Outputs, Workload
+from lab.lazy import Later
+
+if TYPE_CHECKING:
+    from layers.l4_workload import planner, spec
+else:
+    planner = Later("layers.l4_workload.planner")
+    spec = Later("layers.l4_workload.spec")
 
 
 def _compose(workspace: Workspace) -> Driver[Any, Any, Any]:
@@ -25,10 +30,11 @@ LAYER = Layer(
     name="l4_workload",
     title="workload",
     sections=("workloads",),
-    document=Document,
-    spec=Workload,
-    inputs=Inputs,
-    outputs_type=Outputs,
+    optional=True,
+    document=spec.Document,
+    spec=spec.Workload,
+    inputs=spec.Inputs,
+    outputs_type=spec.Outputs,
     parts=planner.parts,
     plan=planner.plan,
     predict=planner.predict,

@@ -5,7 +5,7 @@ import pytest
 from lab.config import inventory
 from lab.errors import ConfigError
 from layers import LAYERS
-from layers.l2_instantiate.spec import ProxmoxProvider
+from layers.l2_instantiate.proxmox import ProxmoxProvider
 
 PRINT = ":".join(["AB"] * 32)
 PERSONA = "machine: {memory: 1GiB, disks: {root: {size: 8GiB}}}\nsystem: none\n"

@@ -19,9 +19,11 @@ from lab.clients import shell
 from lab.clients.shell_ssh import write_known_hosts
 from lab.errors import DriverError, TransportError
 from lab.layer import Target, Workspace
-from layers.l3_system.errands import RECORDS
 from layers.l3_system.kinds.kind import quote
 from layers.l3_system.spec import Inputs
+
+RECORDS = "/var/lib/strata/errands"
+"""On the host: a file a part, with the digest of the errand that was last applied there whole."""
 
 _PREFIX = "strata-errand-"
 _LONGEST = 60  # below the folder stand sockets, whose paths must have less than 108 bytes

@@ -67,7 +67,8 @@ def probe(wanted: Mapping[str, Wanted]) -> str:
         f'  mark file stat; {STAT} -- "$@" 2>/dev/null\n'
         '  mark file digest; d=$(sha256sum -- "$@" 2>/dev/null); printf "%s\\n" "$d"\n'
         f"  w={quote(same)}; h={quote(secret)}\n"
-        '  while IFS= read -r l; do case "$nl$w$nl" in *"$nl$l$nl"*) ;; *) p=${l#*  }\n'
+        '  [ "$d" = "$w" ] || while IFS= read -r l; do\n'
+        '    case "$nl$w$nl" in *"$nl$l$nl"*) ;; *) p=${l#*  }\n'
         '    case "$nl$h$nl" in *"$nl$p$nl"*) continue ;; esac\n'
         f'    [ ! -f "$p" ] || {{ mark file text "$p"; head -c {_SHOWN} -- "$p"; }} ;; esac\n'
         "  done <<EOT\n$d\nEOT\nfi"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from lab.lazy import Lazy
 from lab.model.plan import Action, Blocker, Change, FieldDiff
 from layers.l3_system.kinds import template
 from layers.l3_system.kinds.kind import (
@@ -24,7 +26,12 @@ from layers.l3_system.kinds.kind import (
     quote,
 )
 from layers.l3_system.spec import Spec, Thing
-from layers.l3_system.spec.firewall import Allowed, Firewall, Ruleset, tables
+
+if TYPE_CHECKING:
+    from layers.l3_system.spec import firewall as declared
+    from layers.l3_system.spec.firewall import Allowed, Firewall, Ruleset
+else:
+    declared = Lazy("layers.l3_system.spec.firewall")
 
 NAME = "firewall"
 CONF = "/etc/nftables.conf"
@@ -93,7 +100,7 @@ def wanted(spec: Spec, place: Place) -> dict[str, Wanted]:
     rules = _given(spec.firewall.ruleset, place)
     if rules is None:
         rules = _made(spec.firewall, spec.ssh_server.port if spec.ssh_server else ())
-    names = tables(rules)
+    names = declared.tables(rules)
     head = "".join(f"table {name}\ndelete table {name}\n" for name in names)
     content = f"#!/usr/sbin/nft -f\n# Written by Strata\n{head}\n{rules}".encode()
     fields = {"rules": template.digest(content), "loaded": True, "boot": True}
@@ -112,7 +119,7 @@ def _given(ruleset: Ruleset | None, place: Place) -> str | None:
 
 def _made(firewall: Firewall, ports: Sequence[int]) -> str:
     """A chain for what comes in: what must never be cut stands first."""
-    ssh = [Allowed.model_validate({"port": str(port)}) for port in ports or (_SSH,)]
+    ssh = [declared.Allowed.model_validate({"port": str(port)}) for port in ports or (_SSH,)]
     lines = [
         "ct state established,related accept",
         "ct state invalid drop",

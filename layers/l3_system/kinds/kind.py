@@ -154,8 +154,9 @@ def quote(*words: str) -> str:
 
 
 def operands(kind: str, names: Iterable[str]) -> str:
-    """Shell that makes ``$@`` the declared names and those that the ledger adds."""
-    return f'set -f; IFS="$nl"; set -- $own_{kind} {quote(*names)}; unset IFS; set +f'
+    """Shell that makes ``$@`` the names that only the ledger holds, then the declared ones."""
+    added = f'besides "$own_{kind}" "$@"; set -- $x "$@"'
+    return f'set -f; IFS="$nl"; set -- {quote(*names)}; {added}; unset IFS; set +f'
 
 
 def created(kind: str, name: str, wanted: Wanted, **more: Any) -> Change:

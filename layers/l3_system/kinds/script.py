@@ -17,6 +17,8 @@ _COMMON = """nl='
 '; tab='	'; lib=/var/lib/strata
 show() { while IFS= read -r l || [ -n "$l" ]; do printf '%s%s\\n' "$2" "$l"; done <"$1"; }
 mark() { printf '\\n%s' "$nonce"; printf '\\t%s' "$@"; printf '\\n'; }
+besides() { o=$1; shift; d="$nl$*$nl"; x=
+  for n in $o; do case $d in *"$nl$n$nl"*) ;; *) x="$x$nl$n" ;; esac; done; }
 """
 
 _LEDGER = """mark ledger

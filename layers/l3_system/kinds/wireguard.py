@@ -7,6 +7,7 @@ public half, or not at all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from lab.model.plan import Action, Blocker, Change, FieldDiff
 from lab.model.secret import Secret
@@ -23,7 +24,9 @@ from layers.l3_system.kinds.kind import (
     quote,
 )
 from layers.l3_system.spec import Spec, Thing
-from layers.l3_system.spec.wireguard import Wireguard
+
+if TYPE_CHECKING:
+    from layers.l3_system.spec.wireguard import Wireguard
 
 NAME = "wireguard"
 FOLDER = "/etc/systemd/network/05-strata-"

@@ -7,7 +7,7 @@ from typing import Any
 
 from layers.l3_system.recipes import timers
 from layers.l3_system.spec import System
-from layers.l3_system.spec.services import Timer
+from layers.l3_system.spec.timer import Timer
 
 NAME = "cron"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,7 +13,10 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from layers.l3_system.spec import Spec, System
 from layers.l3_system.spec.package import Package, Packages
 
-_PACKAGES: TypeAdapter[dict[str, Package]] = TypeAdapter(Packages)
+
+@cache
+def _packages() -> TypeAdapter[dict[str, Package]]:
+    return TypeAdapter(Packages)
 
 
 class Recipe(Protocol):
@@ -68,7 +72,7 @@ def expanded(system: System, recipes: Sequence[Recipe]) -> tuple[dict[str, Any],
     makers: dict[tuple[str, str], str] = {}
     for recipe in recipes:
         for section, added in recipe.expand(system).items():
-            add = _PACKAGES.validate_python(added) if section == "packages" else added
+            add = _packages().validate_python(added) if section == "packages" else added
             there = dict(sections[section])
             for key, value in add.items():
                 other = makers.get((section, key))

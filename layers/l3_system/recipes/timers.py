@@ -8,7 +8,7 @@ from typing import Any
 from layers.l3_system.recipes.units import unit_file
 from layers.l3_system.spec import System, unit_name
 from layers.l3_system.spec.cron import shell_line
-from layers.l3_system.spec.services import Timer
+from layers.l3_system.spec.timer import Timer
 
 NAME = "timers"
 _COMMENT = "# written by Strata from {key} {name}\n"

@@ -77,7 +77,9 @@ class Document(_Lenient):
 
     provider: Provider = Provider()
     machine: Annotated[Machine, BeforeValidator(empty_for_null)] = Machine()
-    system: Annotated[System | None, BeforeValidator(_none_or_section)] = System()
+    system: Annotated[System | None, BeforeValidator(_none_or_section)] = Field(
+        default_factory=dict, validate_default=True
+    )
 
 
 class Inputs(BaseModel):

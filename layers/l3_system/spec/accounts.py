@@ -18,7 +18,7 @@ from pydantic import (
 
 from lab.model.files import File, LabFile, Reader
 from lab.model.secret import SecretText
-from layers.l3_system.spec.types import Account, Declared, Path, empty_for_null, plain
+from layers.l3_system.spec.types import Account, Declared, Part, Path, empty_for_null, plain
 
 _KEY = re.compile(
     r"(?:^|\s)((?:ssh|sk-ssh|ecdsa|sk-ecdsa)-[a-z0-9@.-]+)\s+(AAAA[A-Za-z0-9+/]+={0,3})(?:\s|$)"
@@ -147,7 +147,7 @@ class Sudoers(Declared):
         return self
 
 
-class Accounts(Declared):
+class Accounts(Part):
     """The keys of ``system`` about who is known to the host, and what they may do."""
 
     users: dict[Account, Annotated[User, BeforeValidator(empty_for_null)]] = {}

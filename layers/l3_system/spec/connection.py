@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from lab.model.later import later
 from lab.model.units import Duration
-from layers.l3_system.spec.firewall import Firewall
-from layers.l3_system.spec.network import InterfaceName, IpAddress, Network, as_list
-from layers.l3_system.spec.types import Declared, Word
-from layers.l3_system.spec.wireguard import Wireguard
+from layers.l3_system.spec.addresses import InterfaceName, IpAddress, as_list
+from layers.l3_system.spec.types import Declared, Part, Word
+
+if TYPE_CHECKING:
+    from layers.l3_system.spec.firewall import Firewall
+    from layers.l3_system.spec.network import Network
+    from layers.l3_system.spec.wireguard import Wireguard
+else:
+    Firewall = later("layers.l3_system.spec.firewall:Firewall")
+    Network = later("layers.l3_system.spec.network:Network")
+    Wireguard = later("layers.l3_system.spec.wireguard:Wireguard")
 
 _SHORTEST, _LONGEST = 10, 600
 
@@ -51,7 +59,7 @@ class SshServer(Declared):
     )
 
 
-class Connection(Declared):
+class Connection(Part):
     """The keys of ``system`` whose change can cut us off."""
 
     guard: Guard = Guard()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import calendar
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _WORDS = {
     "@hourly": "0 * * * *",
@@ -84,6 +86,14 @@ def read(value: Any) -> Cron:
     if not command.isprintable():
         raise ValueError("a command is one line")
     return Cron(value, calendars(when), user, command.replace(r"\%", "%"))
+
+
+CronLine = Annotated[
+    Cron,
+    BeforeValidator(read),
+    PlainSerializer(lambda job: job.text, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["30 3 * * * root /usr/local/bin/x"]}),
+]
 
 
 def times(when: str) -> Times:

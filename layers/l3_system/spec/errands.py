@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from layers.l3_system.spec.tools import AnsibleOptions, Deploy, Handed, Playbook, Role
+from layers.l3_system.spec.handed_over import Deploy, Handed, Playbook, Role
+from layers.l3_system.spec.tools import AnsibleOptions
 from layers.l3_system.spec.types import Declared
 
 

@@ -21,6 +21,7 @@ from layers.l3_system.spec.types import (
     Account,
     Declared,
     Mode,
+    Part,
     Path,
     empty_for_null,
     no_duplicates,
@@ -185,7 +186,7 @@ AbsentPaths = Annotated[
 ]
 
 
-class Files(Declared):
+class Files(Part):
     """The keys of ``system`` about what lies in the file tree."""
 
     files: dict[Path, FileSpec] = {}

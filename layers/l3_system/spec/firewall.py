@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from lab.model.files import File
-from layers.l3_system.spec.network import IpNetwork, as_list
+from layers.l3_system.spec.addresses import IpNetwork, as_list
 from layers.l3_system.spec.types import Declared
 
 _SHORT = re.compile(r"^(\d+(?:-\d+)?)/(tcp|udp)$")

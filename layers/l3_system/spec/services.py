@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
-    PlainSerializer,
-    WithJsonSchema,
     model_validator,
 )
 
-from lab.model.units import Duration
-from layers.l3_system.spec import oncalendar
-from layers.l3_system.spec.cron import Cron, read
+from lab.model.later import later
 from layers.l3_system.spec.files import Origin
-from layers.l3_system.spec.types import UNIT, UNIT_TYPES, Account, Declared, Path, UnitName
+from layers.l3_system.spec.types import UNIT, UNIT_TYPES, Declared, Part, Path, UnitName
+
+if TYPE_CHECKING:
+    from layers.l3_system.spec.cron import CronLine
+    from layers.l3_system.spec.timer import Timer
+else:
+    CronLine = later("layers.l3_system.spec.cron:CronLine")
+    Timer = later("layers.l3_system.spec.timer:Timer")
 
 
 class Service(Declared):
@@ -72,71 +74,23 @@ def _unit_file(value: str) -> str:
     return value
 
 
-def _one_line(value: str) -> str:
-    if not value or not value.replace("\t", " ").isprintable():
-        raise ValueError("a command is one line")
-    return value
-
-
 def _job(value: str) -> str:
     if value.endswith(UNIT_TYPES) or not UNIT.match(value):
         raise ValueError(f"{value!r} is not a job's name: letters, digits, _ and -")
     return value
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _variable(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError("a text or a number is expected here")  # noqa: TRY004
-    if not str(value).isprintable():
-        raise ValueError("a variable's value is one line")
-    return str(value)
-
-
 UnitFile = Annotated[str, AfterValidator(_unit_file)]
 JobName = Annotated[str, AfterValidator(_job)]
-Calendar = Annotated[str, AfterValidator(oncalendar.checked)]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-class Timer(Declared):
-    """Something that is done again and again: a command, or a unit that is there already."""
-
-    command: Annotated[str, AfterValidator(_one_line)] | None = None
-    unit: UnitName | None = None
-    on_calendar: Annotated[tuple[Calendar, ...], BeforeValidator(_listed), Field(min_length=1)]
-    persistent: bool = Field(default=True, description="made up for after the host was off")
-    randomized_delay: Duration | None = None
-    user: Account | None = None
-    environment: dict[Variable, Annotated[str, BeforeValidator(_variable)]] = {}
-
-    @model_validator(mode="after")
-    def _one_thing(self) -> Self:
-        if (self.command is None) == (self.unit is None):
-            raise ValueError("give exactly one of command and unit")
-        if self.unit is not None and (self.user is not None or self.environment):
-            raise ValueError("user and environment go with a command: the unit has its own")
-        return self
-
-
-class Services(Declared):
+class Services(Part):
     """The keys of ``system`` about what systemd runs."""
 
     services: dict[UnitName, Service] = {}
     units: dict[UnitFile, Unit] = {}
     timers: dict[JobName, Timer] = {}
-    cron: dict[
-        JobName,
-        Annotated[
-            Cron,
-            BeforeValidator(read),
-            PlainSerializer(lambda job: job.text, return_type=str, when_used="json"),
-            WithJsonSchema({"type": "string", "examples": ["30 3 * * * root /usr/local/bin/x"]}),
-        ],
-    ] = {}
+    cron: dict[JobName, CronLine] = {}
 
     @model_validator(mode="after")
     def _no_drop_in_runs(self) -> Self:

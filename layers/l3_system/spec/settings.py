@@ -26,6 +26,7 @@ from layers.l3_system.spec.types import (
     Declared,
     MountPath,
     MountPoint,
+    Part,
     SysctlKey,
     Word,
     empty_for_null,
@@ -147,7 +148,7 @@ KernelModules = Annotated[
 ]
 
 
-class Settings(Declared):
+class Settings(Part):
     """The keys of ``system`` about the host itself and its kernel."""
 
     hostname: str | None = Field(default=None, description="default: the host's name")

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from lab.model.files import File, LabFile
 from layers.l3_system.spec.package import Package, Packages
 from layers.l3_system.spec.repository import Repository, RepositoryName
-from layers.l3_system.spec.types import Declared, PackageName
+from layers.l3_system.spec.types import Declared, PackageName, Part
 
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _MAIL = re.compile(r"[^\s@\"']+(@[^\s@\"']+)?")
@@ -150,7 +150,7 @@ class NodeExporter(Declared):
         return args
 
 
-class Software(Declared):
+class Software(Part):
     """The keys of ``system`` about what is installed."""
 
     packages: Packages = {}

@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field
 
-from lab.model.files import Project
+from lab.model.later import later
 from lab.model.units import Duration
-from layers.l3_system.spec import handed
-from layers.l3_system.spec.handed import NamedRole, Variables
-from layers.l3_system.spec.types import Declared
+from layers.l3_system.spec.types import Declared, Part
 
-
-class Handed(Declared):
-    """What all three have: steps that are known to say "changed" at every run."""
-
-    always_changes: dict[str, Annotated[str, Field(min_length=1)]] = Field(
-        default={},
-        description="steps that say 'changed' at every run, each with the reason: they run when "
-        "something else changes, and when this is applied for the first time",
-    )
-
-
-class Role(Handed):
-    """A role of Ansible; ``hardening`` is short for ``{role: hardening}``."""
-
-    role: NamedRole
-    vars: Variables = {}
-    tags: tuple[str, ...] = Field(default=(), description="only its tasks with one of these tags")
-    gather_facts: bool = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"role": value} if isinstance(value, str) else value
-
-
-class Playbook(Handed):
-    """A playbook of Ansible; ``site.yml`` is short for ``{playbook: site.yml}``."""
-
-    playbook: Annotated[Project, AfterValidator(handed.playbook)]
-    vars: Variables = {}
-    tags: tuple[str, ...] = Field(default=(), description="only its tasks with one of these tags")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"playbook": value} if isinstance(value, str) else value
-
-
-class Deploy(Handed):
-    """A deploy of pyinfra; ``deploys/web.py`` is short for ``{deploy: deploys/web.py}``."""
-
-    deploy: Annotated[Project, AfterValidator(handed.deploy)]
-    data: Variables = Field(default={}, description="what the deploy reads as host.data")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"deploy": value} if isinstance(value, str) else value
+if TYPE_CHECKING:
+    from layers.l3_system.spec.handed_over import Deploy, Playbook, Role
+else:
+    Deploy = later("layers.l3_system.spec.handed_over:Deploy")
+    Playbook = later("layers.l3_system.spec.handed_over:Playbook")
+    Role = later("layers.l3_system.spec.handed_over:Role")
 
 
 class AnsibleOptions(Declared):
@@ -69,7 +25,7 @@ class AnsibleOptions(Declared):
     deadline: Duration = Field(default=1800, description="the longest one run may take")
 
 
-class Tools(Declared):
+class Tools(Part):
     """The keys of ``system`` that are handed to another tool, after everything else."""
 
     roles: tuple[Role, ...] = ()

@@ -40,6 +40,12 @@ class Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Part(Declared):
+    """Some of the keys of ``system``: only ever validated as parts of the whole."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
 def _mode(value: Any) -> str:
     if isinstance(value, int):
         raise ValueError('a mode is written in quotes: "0644"')  # noqa: TRY004 (pydantic's kind)

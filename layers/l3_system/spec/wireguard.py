@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from lab.model.secret import SecretText
-from layers.l3_system.spec.network import IpInterface, IpNetwork, as_list
+from layers.l3_system.spec.addresses import IpInterface, IpNetwork, as_list
 from layers.l3_system.spec.types import Declared, Path
 
 _KEY_BYTES = 32

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.model.declared import Lifecycle
-from lab.model.hooks import Keep
+from lab.model.keep import Keep
 from lab.model.recovered import CaptureRecord
 from lab.recovery.capturing import judged
 from lab.recovery.freshness import freshness

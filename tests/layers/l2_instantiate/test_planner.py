@@ -10,7 +10,7 @@ import yaml
 from lab.layer import Above
 from layers.l2_instantiate import planner
 from layers.l2_instantiate.spec import Observed
-from layers.l2_instantiate.wanted import CONTAINER_REPLACE_ON, REPLACE_ON
+from layers.l2_instantiate.wanted import CONTAINER_REPLACE_ON, REPLACE_ON, desired
 
 HERE = Path(__file__).parent
 CASES: list[dict[str, Any]] = [
@@ -38,7 +38,7 @@ def arranged(case: dict[str, Any], one_host: Any) -> tuple[Any, Observed | None]
     target = one_host.target(**case.get("flags", {}))
     if case["observed"] is None:
         return target, None
-    found = laid_over(planner.desired(target).model_dump(), case["observed"])
+    found = laid_over(desired(target).model_dump(), case["observed"])
     return target, Observed.model_validate(found)
 
 
@@ -69,12 +69,12 @@ def test_plan(case: dict[str, Any], one_host: Any) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
 def test_nothing_is_left_to_do_on_what_is_desired(case: dict[str, Any], one_host: Any) -> None:
     target, _ = arranged(case | {"flags": {}}, one_host)
-    assert not planner.plan(target, planner.desired(target), replace_on(target))
+    assert not planner.plan(target, desired(target), replace_on(target))
 
 
 def test_before_it_exists_what_is_not_known_is_none(one_host: Any) -> None:
     target = one_host.target()
-    plan = planner.plan(target, None, planner.REPLACE_ON)
+    plan = planner.plan(target, None, REPLACE_ON)
     handed = planner.predict(target, None, plan).outputs
     assert handed.model_dump() == {
         "address": "127.0.0.1",
@@ -91,8 +91,8 @@ def test_before_it_exists_what_is_not_known_is_none(one_host: Any) -> None:
 
 def test_a_stopped_machine_hands_up_what_is_known_of_it(one_host: Any) -> None:
     target = one_host.target()
-    observed = planner.desired(target).model_copy(update={"power": "stopped", "port": 2201})
-    plan = planner.plan(target, observed, planner.REPLACE_ON)
+    observed = desired(target).model_copy(update={"power": "stopped", "port": 2201})
+    plan = planner.plan(target, observed, REPLACE_ON)
     assert planner.predict(target, observed, plan).outputs == planner.outputs(target, observed)
     assert planner.outputs(target, observed).port == 2201
 
@@ -100,7 +100,7 @@ def test_a_stopped_machine_hands_up_what_is_known_of_it(one_host: Any) -> None:
 def test_udp_and_any_address_as_seen_from_here(one_host: Any) -> None:
     one_host.declare(ports=["0.0.0.0:80:8080", "53:53/udp"])
     target = one_host.target()
-    handed = planner.outputs(target, planner.desired(target))
+    handed = planner.outputs(target, desired(target))
     assert handed.endpoints == {"8080": "127.0.0.1:80"}
 
 

@@ -9,7 +9,7 @@ from lab.clients.proxmox import Api
 from lab.errors import DriverError
 from layers.l2_instantiate.drivers.terraform import guests
 from layers.l2_instantiate.drivers.terraform.place import Place
-from layers.l2_instantiate.spec import ProxmoxProvider
+from layers.l2_instantiate.proxmox import ProxmoxProvider
 
 
 class Numbers:

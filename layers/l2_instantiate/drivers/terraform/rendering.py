@@ -8,8 +8,8 @@ from typing import Any
 
 from layers.l2_instantiate.drivers.terraform.program import PROVIDER
 from layers.l2_instantiate.machines import ROOT, Container, Machine, Made
+from layers.l2_instantiate.proxmox import ProxmoxProvider
 from layers.l2_instantiate.settings import settings
-from layers.l2_instantiate.spec import ProxmoxProvider
 from layers.l2_instantiate.wanted import Machine as Target
 
 _GIB, _MIB = 1024**3, 1024**2

@@ -18,7 +18,7 @@ from layers.l3_system.drivers.ansible import inventory
 from layers.l3_system.drivers.ansible.results import Listener
 from layers.l3_system.spec.errands import RolesErrand
 from layers.l3_system.spec.handed import LabRole
-from layers.l3_system.spec.tools import Role
+from layers.l3_system.spec.handed_over import Role
 
 HOST = Host("web1", "web", "box", tags=frozenset({"edge"}), vars={"port": 80, "key": Secret("k")})
 TO = Endpoint("web1", address="192.0.2.1", port=2222, user="ops", identity_file="/k", host_key="x")
