@@ -131,7 +131,7 @@ class Demo:
             (self.root / name).write_text(text)
 
     def lab(self, *words: str) -> str:
-        argv = [sys.executable, "-m", "lab.cli", *words, "--lab", str(self.root)]
+        argv = [sys.executable, "-m", "lab.cli", "-C", str(self.root), *words]
         done = subprocess.run(argv, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"{words} ended with {done.returncode}: {done.stderr}{done.stdout}")
@@ -156,6 +156,8 @@ def rebuild(base: Path, env) -> bool:
         began = time.monotonic()
         lab.lab("converge", "host=web1", "--yes", "--no-input")
         first = time.monotonic() - began
+        page = "sudo sh -c 'echo kept >/srv/start/page'"  # a set that is empty is no capture
+        lab.lab("ssh", "web1", "--", page)
         began = time.monotonic()
         steps = json.loads(lab.lab("rebuild", *typed, "--json"))["steps"]
         whole = time.monotonic() - began
