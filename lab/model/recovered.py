@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+SEEN = "there"
+"""What became of a capture that is kept where it cannot be read from here: it was only seen."""
+
+
 @dataclass(frozen=True, slots=True)
 class CaptureRecord:
     """One capture of one data set of one host.

@@ -27,7 +27,7 @@ from lab.model.dataset import DataSet
 from lab.model.host import Host
 from lab.model.keep import Keep
 from lab.model.outcome import ExitCode, Outcome, RunReport
-from lab.model.recovered import CaptureRecord
+from lab.model.recovered import SEEN, CaptureRecord
 from lab.model.units import show_size
 from lab.recovery import archives, capturing, labset, reach, reading
 from lab.recovery.freshness import Freshness, freshness
@@ -283,7 +283,7 @@ class Captures:
             record = replace(record, verified=state.read)
             self._journal.keep_capture(record)
         part.record = record
-        part.applied = (f"there, {show_size(newest.size)}",)
+        part.applied = (f"{SEEN}, {show_size(newest.size)}",)
         part.notes = (f"{state.told}; its content cannot be read from here",)
 
     def tidy(self, hosts: Sequence[Host]) -> tuple[CaptureRecord, ...]:

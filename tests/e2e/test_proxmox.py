@@ -271,6 +271,7 @@ def test_a_boot_disk_on_proxmox(house):
     assert pve.volume == disk
     told = house.lab("captures", "verify", "host=nas1", "data=disk").stdout
     assert "its content cannot be read from here" in told
+    assert "0 of 1 set verified, 1 only seen to be there" in told
     house.lab("capture", "--disk", "--live", "host=nas1")
 
     promoted = house.lab("image", "promote", "--from-capture", "host=nas1")

@@ -12,7 +12,7 @@ from rich.text import Text
 from lab.cli.text.look import Look, clean, fit, line, pad, plural, prose, show_age, show_seconds
 from lab.cli.text.reports import failure_lines
 from lab.model.outcome import RunReport
-from lab.model.recovered import CaptureRecord
+from lab.model.recovered import SEEN, CaptureRecord
 from lab.model.units import show_size
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def capture_lines(
             lines += [Text(), *failure_lines(part.failure, look)]
     count, took = len(report.parts), show_seconds(report.seconds)
     verb = "captured" if report.verb == "capture" else "verified"
-    told = f"{count - bad} of {plural(count, 'set')} {verb}"
+    seen = sum(p.failure is None and "".join(p.applied).startswith(SEEN) for p in report.parts)
+    told = f"{count - bad - seen} of {plural(count, 'set')} {verb}"
+    told += f", {seen} only seen to be there" if seen else ""
     lines += [Text(), line((told, "red" if bad else "green"), (f" ({took})", "dim"))]
     return lines
 
