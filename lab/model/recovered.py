@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 SEEN = "there"
 """What became of a capture that is kept where it cannot be read from here: it was only seen."""
 
