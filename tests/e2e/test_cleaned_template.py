@@ -37,7 +37,7 @@ CANARY = "canary-4f1d7c"
 LIVED = f"""
 set -e
 umask 022
-say() {{ mkdir -p "${{1%/*}}"; echo {CANARY} >>"$1"; }}
+say() {{ mkdir -p "${{1%/*}}/"; echo {CANARY} >>"$1"; }}
 say /srv/notes/n
 say /var/lib/strata/owned
 say /root/.bash_history
