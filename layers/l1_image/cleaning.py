@@ -107,6 +107,10 @@ for p in $(swap); do look "$r$p"; done
 left=$(find @logs@ -xdev ! -type d -size +0)
 [ -z "$left" ] || stay "these are still there: $left"
 [ ! -s "$r"@id@ ] || stay "it has a machine-id"
+if [ -n "$(swap)" ]; then # or the new machine would start with a failed unit
+  awk '!($1 ~ /^\\// && $1 !~ /^\\/dev\\// && $3 == "swap")' "$r/etc/fstab" >"$r/etc/fstab.new" &&
+    chmod 644 "$r/etc/fstab.new" && mv "$r/etc/fstab.new" "$r/etc/fstab" || stay "its fstab stays"
+fi
 # Nothing that was removed may be read back: all that is free is written over, then given back.
 device=$(awk '$2 == "/" { name = $1 } END { print name }' /proc/mounts)
 spare="/sys/fs/ext4/$(basename "$(readlink -f "$device")")/reserved_clusters"

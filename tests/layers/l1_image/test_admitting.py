@@ -129,8 +129,10 @@ def test_identity_goes_and_the_rest_stays(driver, workspace, candidate, tmp_path
     kept, raw, root = opened(driver, workspace, tmp_path)
     assert root.matching(GONE) == []
     assert len(root.matching(["/var/log/nginx", "/home/ops/notes", "/srv/start/.keep"])) == 3
-    there = tmp_path / "machine-id"
+    there, table = tmp_path / "machine-id", tmp_path / "fstab"
     root.dump({"/etc/machine-id": there, "/etc/debian_version": tmp_path / "version"})
+    root.dump({"/etc/fstab": table})
+    assert table.read_text() == "LABEL=root / ext4 defaults 0 1\n"
     assert there.read_bytes() == b""
     assert (tmp_path / "version").read_text() == "13.8\n"
     assert raw.read_bytes()[_MIB : _MIB + 10] == b"the loader"

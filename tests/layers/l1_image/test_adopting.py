@@ -324,6 +324,26 @@ def test_what_the_words_remove_is_what_the_list_says(tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+def test_the_table_of_filesystems_forgets_swap_files_alone(tmp_path):
+    """By a real shell: a new machine has none of them, and would start with a failed unit."""
+    table = tmp_path / "etc/fstab"
+    table.parent.mkdir()
+    stays = (
+        "# swap\nLABEL=root / ext4 defaults 0 1\n/dev/sdb2 none swap sw 0 0\n/srv/x /y none bind\n"
+    )
+    table.write_text(f"/swap none swap sw 0 0\n{stays}/a/swapfile none swap sw,nofail 0 0\n")
+    text = cleaning.script([])
+    names = next(line for line in text.splitlines() if line.startswith("swap() {"))
+    begin = text.index('if [ -n "$(swap)" ]')
+    change = text[begin : text.index("\nfi\n", begin) + 4]
+    script = f"r={tmp_path}; stay() {{ exit 9; }}\n{names}\nswap\n{change}\nswap\n{change}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["/swap", "/a/swapfile"]
+    assert table.read_text() == stays
+    assert table.stat().st_mode & 0o777 == 0o644
+    assert [p.name for p in table.parent.iterdir()] == ["fstab"]
+
+
 def test_what_of_a_restored_machine_has_to_go():
     config = {
         "boot": "order=virtio0;net0",

@@ -7,7 +7,6 @@ copied into the template.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +53,10 @@ def make(candidate: Candidate, folder: Path, workspace: Workspace, report: Repor
     report("look at its filesystem")
     root = root_of(raw, shown, workspace)
     report("take out what makes it itself")
-    root.remove([*IDENTITY, *candidate.remove, *_swap(root, folder)])
+    files, table = _swap(root, folder)
+    root.remove([*IDENTITY, *candidate.remove, *files])
+    if files:  # or the new machine would start with a failed unit
+        root.put("/etc/fstab", table, 0o644, folder)
     root.empty(LOGS)
     root.blank(MACHINE_ID, folder)
     root.mend()
@@ -65,14 +67,17 @@ def make(candidate: Candidate, folder: Path, workspace: Workspace, report: Repor
     return found
 
 
-def _swap(root: Ext4, folder: Path) -> Iterator[str]:
-    """Files that memory was written out to: its fstab names them."""
-    table = folder / "fstab"
+def _swap(root: Ext4, folder: Path) -> tuple[list[str], bytes]:
+    """Files that memory was written out to, by its fstab; and the fstab without them."""
+    table, files, left = folder / "fstab", [], b""
     root.dump({"/etc/fstab": table})
-    for line in table.read_text(errors="replace").splitlines() if table.exists() else ():
-        source, _, kind, *_ = (*line.split(), "", "", "")
+    for raw in table.read_bytes().splitlines(keepends=True) if table.exists() else ():
+        source, _, kind, *_ = (*raw.decode(errors="replace").split(), "", "", "")
         if kind == "swap" and source.startswith("/") and not source.startswith("/dev/"):
-            yield source
+            files.append(source)
+        else:
+            left += raw
+    return files, left
 
 
 def _baseline(root: Ext4, folder: Path, units: str) -> Baseline:

@@ -120,10 +120,15 @@ class Ext4:
 
     def blank(self, path: str, near: Path) -> None:
         """An empty file of root's that everybody may read; ``near`` is a folder to work in."""
+        self.put(path, b"", 0o444, near)
+
+    def put(self, path: str, content: bytes, mode: int, near: Path) -> None:
+        """A file of root's, in the place of what is there."""
         folder, _, name = path.rpartition("/")
-        source = near / "blank"
-        source.write_bytes(b"")
-        source.chmod(0o444)
+        source = near / "put"
+        source.unlink(missing_ok=True)
+        source.write_bytes(content)
+        source.chmod(mode)
         put = [f"cd {_quoted(folder)}", f"write {_quoted(str(source))} {name}"]
         own = [f"sif {_quoted(path)} {field} 0" for field in ("uid", "gid")]
         self.remove([path])
