@@ -21,7 +21,8 @@ from pydantic_core import CoreSchema, core_schema
 class Later:
     """In an ``Annotated``: the place of a model, or of a union of some, ``module:Name``.
 
-    Mistakes, their places and the JSON Schema are as if the model itself stood there.
+    Mistakes, their places and the JSON Schema are as if the model itself stood there. A value is
+    dumped as what it is: what is no model needs its serializer beside this.
     """
 
     place: str

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lab.config.problems import problems_of
 from lab.config.tree import Node, Place
 from lab.model.later import later
+from layers.l3_system.spec import System
 from layers.l3_system.spec.firewall import Firewall as Real
 
 FIREWALL = later("layers.l3_system.spec.firewall:Firewall")
@@ -52,6 +53,13 @@ def test_it_goes_through_json_unchanged():
     made = Deferred.model_validate(GOOD)
     assert made.model_dump() == Direct.model_validate(GOOD).model_dump()
     assert Deferred.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_line_of_a_crontab_comes_back_from_the_ledger():
+    made = System.model_validate({"cron": {"a": "30 3 * * * root true"}})
+    text = made.model_dump_json(exclude_defaults=True)
+    assert text == '{"cron":{"a":"30 3 * * * root true"}}'
+    assert System.model_validate_json(text) == made
 
 
 def as_tree(value: Any) -> Node:

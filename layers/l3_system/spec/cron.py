@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
 _WORDS = {
     "@hourly": "0 * * * *",
@@ -91,7 +91,6 @@ def read(value: Any) -> Cron:
 CronLine = Annotated[
     Cron,
     BeforeValidator(read),
-    PlainSerializer(lambda job: job.text, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "examples": ["30 3 * * * root /usr/local/bin/x"]}),
 ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     Field,
+    PlainSerializer,
     model_validator,
 )
 
@@ -82,6 +83,7 @@ def _job(value: str) -> str:
 
 UnitFile = Annotated[str, AfterValidator(_unit_file)]
 JobName = Annotated[str, AfterValidator(_job)]
+AsWritten = PlainSerializer(lambda job: job.text, return_type=str, when_used="json")
 
 
 class Services(Part):
@@ -90,7 +92,7 @@ class Services(Part):
     services: dict[UnitName, Service] = {}
     units: dict[UnitFile, Unit] = {}
     timers: dict[JobName, Timer] = {}
-    cron: dict[JobName, CronLine] = {}
+    cron: dict[JobName, Annotated[CronLine, AsWritten]] = {}
 
     @model_validator(mode="after")
     def _no_drop_in_runs(self) -> Self:
