@@ -23,6 +23,7 @@ from lab.masking import mask
 from lab.model.dataset import DataSet
 from lab.model.units import show_size
 from lab.recovery import onhost
+from lab.recovery.dumps import Dump
 from lab.recovery.manifest import DUMP, FILES, Manifest, Stream, Taking, merkle_root
 from lab.recovery.repository import Capture, Repository, new_id
 from lab.recovery.tarstream import BrokenStream
@@ -206,12 +207,14 @@ class _Work:
 
     def dump(self, manifest: Manifest) -> Manifest:
         """Run the dump; what it writes is one stream."""
-        whole = hashlib.sha256()
+        whole, seen = hashlib.sha256(), Dump()
 
         def take(piece: bytes) -> None:
             whole.update(piece)
+            seen.feed(piece)
 
         stream, _ = self._stored(manifest, DUMP, onhost.dump(self._one), take, None, check=True)
+        self.distrust = f"its dump is not whole: {seen.trouble}" if seen.trouble else ""
         stream = replace(stream, sha256=whole.hexdigest())
         return replace(
             manifest, streams=(*manifest.streams, stream), size=manifest.size + stream.size

@@ -32,8 +32,11 @@ _GUARD = (
     'if [ "$now" = "$last" ]; then still=$((still+2)); else still=0 last=$now; fi; '
     f'[ "$still" -lt {STILL} ] || break; done; '
     'mkdir "$w/done" 2>/dev/null || exit 0; '
-    'p=$(cat "$w/tar" 2>/dev/null) && kill "$p" 2>/dev/null; sh "$w/after"; rm -rf "$w"'
+    'p=$(cat "$w/tar" 2>/dev/null) && kill "$p" 2>/dev/null; "$3" "$w/after"; rm -rf "$w"'
 )
+# The shell of the user's commands: one where a pipe fails with any of its programs, unlike in dash.
+_SHELL = "s=sh; (set -o pipefail) 2>/dev/null || s=$(command -v bash || echo sh)"
+_STRICT = "set -e; (set -o pipefail) 2>/dev/null && set -o pipefail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,21 @@ def looked(text: str) -> Looked:
 
 def dump(one: DataSet) -> str:
     """A script whose output is the dump."""
-    return f"{_setting(one)}\n(set -o pipefail) 2>/dev/null && set -o pipefail\n{one.dump}\n"
+    return _run(one, one.dump)
 
 
 def restore(one: DataSet) -> str:
     """A script that reads a dump from its standard input, and puts it back."""
-    return f"{_setting(one)}\n(set -o pipefail) 2>/dev/null && set -o pipefail\n{one.restore}\n"
+    return _run(one, one.restore)
+
+
+def _run(one: DataSet, script: str) -> str:
+    """The user's commands: the first that fails ends them, also inside a pipe."""
+    return f"{_SHELL}\n$s -c {quote(_strictly(one, script))}\n"
+
+
+def _strictly(one: DataSet, script: str) -> str:
+    return f"{_setting(one)}\n{_STRICT}\n{script}\n"
 
 
 def _setting(one: DataSet) -> str:
@@ -126,19 +138,20 @@ def files(one: DataSet) -> str:
         tar = f'set --; {expand}; {" ".join(words)} -cf - -T /dev/null -- "$@"'
     if not one.quiesced:
         return f"{tar}\nr=$?; echo '{_MARK} tar' $r >&2; [ $r -le 1 ]\n"
-    before, after = (f"{_setting(one)}\n{script}\n" for script in (one.before, one.after))
+    before, after = _strictly(one, one.before), f"{_setting(one)}\n{one.after}\n"
     return f"""\
+{_SHELL}
 w=$(mktemp -d /run/strata-capture-XXXXXX) || exit 92
 printf %s {quote(before)} > "$w/before"
 printf %s {quote(after)} > "$w/after"
 once() {{
   mkdir "$w/done" 2>/dev/null || {{ echo '{_MARK} after was run by the guard' >&2; return; }}
-  sh "$w/after" >&2 </dev/null; echo '{_MARK} after' $? >&2; rm -rf "$w"
+  $s "$w/after" >&2 </dev/null; echo '{_MARK} after' $? >&2; rm -rf "$w"
 }}
 main=$(exec sh -c 'echo $PPID')
 apart=$(command -v setsid || echo nohup)
-$apart sh -c {quote(_GUARD)} guard "$w" "$main" >/dev/null 2>&1 </dev/null &
-sh "$w/before" >&2 </dev/null; b=$?; echo '{_MARK} before' $b >&2
+$apart sh -c {quote(_GUARD)} guard "$w" "$main" "$s" >/dev/null 2>&1 </dev/null &
+$s "$w/before" >&2 </dev/null; b=$?; echo '{_MARK} before' $b >&2
 if [ $b != 0 ]; then once; exit 91; fi
 {tar} </dev/null &
 t=$!; echo $t > "$w/tar"; wait $t; r=$?; echo '{_MARK} tar' $r >&2

@@ -46,7 +46,7 @@ data:
       pg_dump -h /run/postgresql -U postgres --data-only postgres
     restore: psql -h /run/postgresql -U postgres postgres
   lite:
-    dump: cat /srv/lite.* > /root/promised-lite; sqlite3 /srv/app.db .dump
+    dump: cat /srv/lite.* > /root/promised-lite; sqlite3 -cmd '.timeout 60000' /srv/app.db .dump
     restore: sqlite3 /srv/app.db
 """
 
