@@ -11,11 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lab.abilities import Described
 from lab.api import yaml_text
 from lab.config import Inventory
 from lab.config.problems import suggest
 from lab.errors import ConfigError, LabError, Problem
-from lab.layer import Described, Layer
+from lab.layer import Layer
 from lab.model.declared import host_name
 from lab.model.host import Host
 from lab.model.outcome import RunReport

@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 
 from lab import events
+from lab.abilities import Shelving
 from lab.api import promotions
 from lab.config import Inventory
 from lab.engine import Approval, Engine
 from lab.engine.unused import see_places
 from lab.errors import ConfigError, DriverError, LabError, PlanError, Problem
 from lab.journal import locked
-from lab.layer import Layer, Shelving, Target
+from lab.layer import Layer, Target
 from lab.model.baseline import Baseline
 from lab.model.host import Host
 from lab.model.outcome import RunReport

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from lab import events
+from lab.abilities import Described
 from lab.config import Inventory
 from lab.engine.approval import Approval, Key
 from lab.engine.asked import asked_for
@@ -26,7 +27,7 @@ from lab.engine.waiting import waiting_for
 from lab.engine.walk import Walk
 from lab.errors import LabError
 from lab.journal import Journal, Look, Owned, Waiting, commit_of, locked
-from lab.layer import Described, Driver, Layer, Target, Workspace
+from lab.layer import Driver, Layer, Target, Workspace
 from lab.lazy import Lazy
 from lab.model.applied import Applied
 from lab.model.host import Host

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lab.abilities import Described, Describing, Surveying
 from lab.engine.record import Seen
 from lab.engine.walk import Item, Walk
-from lab.layer import Above, Described, Describing, Layer, Surveying, Target
+from lab.layer import Above, Layer, Target
 from lab.model.accepted import Acceptance
 from lab.model.host import Host
 from lab.model.outcome import ExitCode, RunReport

@@ -8,11 +8,12 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from lab import events
+from lab.abilities import Prunable, Shelving
 from lab.engine.approval import UNUSED
 from lab.engine.protocol import Run
 from lab.engine.record import failure_of
 from lab.errors import DriverError, LabError
-from lab.layer import Driver, Layer, Prunable, Shelving, Target
+from lab.layer import Driver, Layer, Target
 from lab.model.host import Host
 from lab.model.outcome import Failure, Outcome, PartReport
 from lab.model.plan import Change, Plan

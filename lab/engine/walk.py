@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab import events, faults
+from lab.abilities import Batching, Remembering
 from lab.engine.protocol import Run
 from lab.engine.record import Recorder, Seen, failure_of
 from lab.errors import (
@@ -19,7 +20,7 @@ from lab.errors import (
     TransportError,
 )
 from lab.journal import Owned
-from lab.layer import Above, Batching, Layer, Remembering, Target
+from lab.layer import Above, Layer, Target
 from lab.model.applied import Applied
 from lab.model.host import Host, Part
 from lab.model.outcome import Failure, Outcome, PartReport

@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lab import faults
+from lab.abilities import Archiving
 from lab.config.datasets import DISK
 from lab.engine import Engine
 from lab.errors import DriverError, PlanError
 from lab.journal import Journal
-from lab.layer import Archiving, Report, Target, Workspace, silent
+from lab.layer import Report, Target, Workspace, silent
 from lab.model.host import Host
 from lab.model.template import Archive, Archived, ArchiveState
 from lab.recovery import reach

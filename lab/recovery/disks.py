@@ -17,13 +17,14 @@ from functools import partial
 from typing import Any
 
 from lab import events, faults
+from lab.abilities import Archiving, Imaging
 from lab.clients import restic
 from lab.clients.shell import shells
 from lab.config.datasets import DISK
 from lab.engine import Engine
 from lab.errors import DriverError, PlanError, TransportError
 from lab.journal import Journal, commit_of, locked
-from lab.layer import Archiving, Imaging, Layer, Target, Workspace
+from lab.layer import Layer, Target, Workspace
 from lab.model.host import Host
 from lab.model.outcome import Outcome, RunReport
 from lab.model.template import BootDisk

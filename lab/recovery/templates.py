@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from lab import events, faults
+from lab.abilities import Admitting, AdmittingArchives
 from lab.config.datasets import DISK
 from lab.engine import Engine
 from lab.errors import DriverError, LabError, PlanError
 from lab.journal import Journal
-from lab.layer import Admitting, AdmittingArchives, Target, Workspace
+from lab.layer import Target, Workspace
 from lab.model import standing
 from lab.model.host import Host
 from lab.model.outcome import Outcome, RunReport

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lab.abilities import Quiescing
 from lab.engine import Engine
 from lab.engine.proven import captured_at
 from lab.errors import NotConverged, PlanError
-from lab.layer import Layer, Quiescing, Target
+from lab.layer import Layer, Target
 from lab.model.dataset import DataSet
 from lab.model.host import Host, Part
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.layer import Batching, Target
+from lab.abilities import Batching
+from lab.layer import Target
 from lab.model.plan import Plan
 
 

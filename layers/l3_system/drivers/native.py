@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from lab.abilities import Described
 from lab.clients import shell
 from lab.errors import DriverError, Locked
-from lab.layer import Described, Target, Workspace
+from lab.layer import Target, Workspace
 from lab.lazy import Lazy
 from lab.model.applied import Applied
 from lab.model.plan import Action, Change

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from lab.abilities import Described
 from lab.clients.shell import Shell
 from lab.errors import DriverError
-from lab.layer import Described, Target
+from lab.layer import Target
 from lab.model.undeclared import Known, Sort, Undeclared
 from layers.l3_system.planner import wanted
 from layers.l3_system.spec import Inputs, Spec

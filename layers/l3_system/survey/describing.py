@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lab.layer import Described
+from lab.abilities import Described
 from lab.model.undeclared import Sort
 from layers.l3_system.kinds.kind import Section, quote
 from layers.l3_system.kinds.script import probing, sections

@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import NoReturn
 
+from lab.abilities import Described
 from lab.clients.shell import Endpoint, Reply, Shell, shells
 from lab.errors import DriverError, TransportError
-from lab.layer import Described, Target, Workspace
+from lab.layer import Target, Workspace
 from lab.model.plan import Action, Change
 from lab.model.standing import Content, Marker, first_marks, path_of
 from lab.model.undeclared import Known, Undeclared

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from lab.abilities import AdmittingArchives
 from lab.errors import DeadlineExceeded, DriverError, LabError
-from lab.layer import AdmittingArchives, silent
+from lab.layer import silent
 from lab.model.template import Archive, ArchivedCandidate
 from layers.l1_image import cleaning, planner
 from layers.l1_image.drivers.proxmox_template import adopting, restored

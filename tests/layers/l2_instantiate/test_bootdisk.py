@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from lab.abilities import Imaging
 from lab.errors import DriverError
-from lab.layer import Imaging, Workspace
+from lab.layer import Workspace
 from layers.l2_instantiate.drivers.docker.driver import DockerDriver
 from layers.l2_instantiate.drivers.qemu import QemuDriver, bootdisk, building, images
 from layers.l2_instantiate.drivers.qemu.folder import Folder

@@ -39,7 +39,7 @@ _TICK = 0.3
 def boot_disk(
     target: Machine, folder: Folder, patience: Patience, *, live: bool
 ) -> Iterator[BootDisk]:
-    """The copy; see :class:`lab.layer.Imaging`."""
+    """The copy; see :class:`lab.abilities.Imaging`."""
     record = folder.require()
     place = folder.home / ".capture"
     running = process.find(folder, record)

@@ -56,7 +56,7 @@ class Archiver:
 
     @contextmanager
     def archive(self, id_: str, known: frozenset[str], *, live: bool) -> Iterator[Archived]:
-        """See :class:`lab.layer.Archiving`."""
+        """See :class:`lab.abilities.Archiving`."""
         self.vault.check()
         pending = self._earlier(known, live=live)
         if pending is None:

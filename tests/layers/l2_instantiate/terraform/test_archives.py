@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from lab.abilities import Archiving
 from lab.errors import DriverError, Interrupted, LabError, PlanError
-from lab.layer import Archiving
 from lab.model.secret import NoSecrets, Secret
 from layers.l2_instantiate.drivers.terraform import TerraformDriver, archiving, notes
 from layers.l2_instantiate.drivers.terraform.place import Place
