@@ -29,10 +29,12 @@ from lab.clients.restic_process import (
     BusyError,
     Call,
     NoRepository,
+    Notice,
     Stored,
     Writing,
     WrongPassword,
     check,
+    no_notice,
     said_in,
 )
 from lab.errors import DriverError
@@ -151,12 +153,13 @@ class Restic:
             )
 
     @contextmanager
-    def writing(self, label: Label) -> Iterator[Writing]:
+    def writing(self, label: Label, notice: Notice = no_notice) -> Iterator[Writing]:
         """Store one stream: write to it, then ``finish()``; left without that, nothing is stored.
 
         ``finish()`` is the moment from which the snapshot exists.
         """
         with self._started(["backup", "--stdin", *called(label)], stdin=subprocess.PIPE) as call:
+            call.notice = notice
             out = Writing(call, f"store {label.name} of {label.host}", self._cancelled)
             try:
                 yield out
@@ -191,6 +194,7 @@ class Restic:
             selector.register(stdout, selectors.EVENT_READ)
             while True:
                 self._check(ends, doing)
+                call.look(doing)
                 if not selector.select(TICK):
                     continue
                 piece = os.read(stdout.fileno(), _PIECE)

@@ -1,4 +1,4 @@
-"""An append-only door to a restic repository that is a folder: restic's REST protocol on a socket.
+"""An append-only door to a restic repository: restic's REST protocol on a socket.
 
 Who comes in may add content, and read what adding needs: the configuration, one key, the index and
 the locks. Nothing is overwritten or removed but a lock of its own; content and snapshots are never
@@ -8,7 +8,6 @@ handed out. The one snapshot that may be left is held back until :meth:`Door.adm
 from __future__ import annotations
 
 import base64
-import contextlib
 import fcntl
 import hashlib
 import hmac
@@ -18,6 +17,7 @@ import re
 import secrets
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -25,16 +25,22 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
 
-from lab.errors import DriverError
+from lab.clients.restic_stores import NAME, VERSION, Added, FolderStore, Store
+from lab.errors import DriverError, LabError
 
 USER = "strata"
-_VERSION = "application/vnd.x.restic.rest.v2"
-_NAME = re.compile(r"^[0-9a-f]{64}$")
 _LISTED = frozenset({"keys", "locks", "index"})
 _ADDED = frozenset({"data", "index", "snapshots", "locks"})
 _LARGEST = {"data": 1 << 30, "index": 1 << 30, "snapshots": 1 << 20, "locks": 1 << 16}
 _PIECE = 1 << 20
 _SILENT = 600.0
+UNANSWERED = 60.0
+"""Seconds for which the store may fail, each time it is asked, until a push is given up."""
+_ANSWERS = {
+    Added.KEPT: HTTPStatus.OK,
+    Added.THERE: HTTPStatus.FORBIDDEN,
+    Added.MISNAMED: HTTPStatus.BAD_REQUEST,
+}
 
 
 class Door:
@@ -46,28 +52,23 @@ class Door:
         received: Bytes of content that came.
     """
 
-    def __init__(self, folder: Path, key: str, notes: Notes) -> None:
-        self.folder, self.key = folder, key
+    def __init__(self, store: Store, key: str, notes: Notes) -> None:
+        self.store, self.key = store, key
         self.credential = secrets.token_urlsafe(24)
         self.received = 0
         self._notes = notes
         self._snapshot: tuple[str, bytes] | None = None
         self._locks: set[str] = set()
         self._lock = threading.Lock()
-
-    def place(self, kind: str, name: str) -> Path:
-        """Where the folder holds that file."""
-        return self.folder / kind / name[:2] / name if kind == "data" else self.folder / kind / name
+        self._failed: tuple[float, LabError] | None = None
 
     def lists(self, kind: str) -> list[dict[str, str | int]]:
         """What is shown of a kind: names and sizes."""
-        found: list[dict[str, str | int]] = []
-        with contextlib.suppress(FileNotFoundError):
-            for entry in sorted(os.scandir(self.folder / kind), key=lambda e: e.name):
-                if _NAME.match(entry.name) and (kind != "keys" or entry.name == self.key):
-                    with contextlib.suppress(FileNotFoundError):  # a lock that has just gone
-                        found.append({"name": entry.name, "size": entry.stat().st_size})
-        return found
+        return [
+            {"name": name, "size": size}
+            for name, size in self.store.names(kind)
+            if kind != "keys" or name == self.key
+        ]
 
     def shows(self, kind: str, name: str) -> bool:
         """Whether that may be read."""
@@ -77,26 +78,10 @@ class Door:
         """Take in one file; only what is called by the hash of its content, and is not there."""
         if kind == "snapshots":
             return self._hold_back(name, b"".join(body))
-        place = self.place(kind, name)
-        if place.exists():
-            for _ in body:
-                pass
-            return HTTPStatus.FORBIDDEN
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if kind == "locks":
             self._locks.add(name)
-            self._notes.add(place)
-        new = place.with_name(f".{name}.{secrets.token_hex(4)}")
-        try:
-            if not _written(new, body, name):
-                return HTTPStatus.BAD_REQUEST
-            os.link(new, place)  # never over one that came meanwhile
-        except FileExistsError:
-            return HTTPStatus.FORBIDDEN
-        finally:
-            new.unlink(missing_ok=True)
-        _flush(place.parent)
-        return HTTPStatus.OK
+            self._notes.add(self.store, kind, name)
+        return _ANSWERS[self.store.add(kind, name, body)]
 
     def _hold_back(self, name: str, content: bytes) -> HTTPStatus:
         if hashlib.sha256(content).hexdigest() != name:
@@ -111,28 +96,36 @@ class Door:
         """Take away a lock that was left through this door."""
         if name not in self._locks:
             return False
-        self.place("locks", name).unlink(missing_ok=True)
+        self.store.remove("locks", name)
         return True
 
     def admit(self, name: str) -> None:
         """Let the snapshot in that was held back. Raises DriverError where it is another one."""
         if self._snapshot is None or self._snapshot[0] != name:
             raise DriverError(f"Unable to store what was pushed: no snapshot {name[:8]} came.")
-        place = self.place("snapshots", name)
-        new = place.with_name(f".{name}")
-        _written(new, iter([self._snapshot[1]]), name)
-        new.replace(place)
-        _flush(place.parent)
+        self.store.add("snapshots", name, iter([self._snapshot[1]]))
 
     def retract(self, name: str) -> None:
         """Take the snapshot away again that was let in."""
-        self.place("snapshots", name).unlink(missing_ok=True)
+        self.store.remove("snapshots", name)
 
     def shut(self) -> None:
         """Take away the key, and locks that were left."""
         for name in self._locks:
-            self.place("locks", name).unlink(missing_ok=True)
-        self.place("keys", self.key).unlink(missing_ok=True)
+            self.store.remove("locks", name)
+        self.store.remove("keys", self.key)
+
+    def went(self, failure: LabError | None) -> None:
+        """How asking the store went; the first failure since it last went well is remembered."""
+        if failure is None:
+            self._failed = None
+        elif self._failed is None:
+            self._failed = (time.monotonic(), failure)
+
+    def check(self) -> None:
+        """Raise what the store says, where for a while it has said nothing else."""
+        if self._failed and time.monotonic() - self._failed[0] > UNANSWERED:
+            raise self._failed[1]
 
 
 class Notes:
@@ -147,9 +140,9 @@ class Notes:
         self._file = self._path.open("x", encoding="utf-8")
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
-    def add(self, path: Path) -> None:
+    def add(self, store: Store, kind: str, name: str) -> None:
         """That file goes when this ends."""
-        self._file.write(f"{path}\n")
+        self._file.write(f"{kind}/{name} {store.place}\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -159,18 +152,31 @@ class Notes:
         self._file.close()
 
 
-def sweep(folder: Path) -> None:
-    """Take away what openings left whose process was killed: keys, and locks of their hosts."""
+def sweep(folder: Path, store: Store) -> None:
+    """Take away what openings left whose process was killed: keys, and locks of their hosts.
+
+    What was left at a store elsewhere that is not ``store`` stays noted. Raises LabError.
+    """
     for path in sorted(folder.glob("*")):
         with path.open(encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue  # it is open now
-            for line in file.read().splitlines():
-                if Path(line).parent.name in {"keys", "locks"} and _NAME.match(Path(line).name):
-                    Path(line).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            away = [line for line in file.read().splitlines() if not _swept(line, store)]
+            if not away:
+                path.unlink(missing_ok=True)
+
+
+def _swept(line: str, store: Store) -> bool:
+    words, _, place = line.partition(" ")
+    kind, _, name = words.partition("/")
+    if kind not in {"keys", "locks"} or not NAME.match(name):
+        return True  # the last line of a run that died while it wrote it
+    at: Store = FolderStore(Path(place)) if place.startswith("/") else store
+    if at.place == place:
+        at.remove(kind, name)
+    return at.place == place
 
 
 @contextmanager
@@ -219,7 +225,13 @@ class _Request(BaseHTTPRequestHandler):
             return
         words = self.path.partition("?")[0].strip("/").split("/")
         kind, name = (words[0], words[1] if len(words) > 1 else "")
-        getattr(self, f"_{self.command.lower()}")(kind, name)
+        try:
+            getattr(self, f"_{self.command.lower()}")(kind, name)
+            self.server.door.went(None)
+        except LabError as error:  # restic tries again; for how long is said by who opened the door
+            self.server.door.went(error)
+            self.close_connection = True
+            self._say(HTTPStatus.BAD_GATEWAY)
 
     do_GET = do_HEAD = do_POST = do_DELETE = _answer  # noqa: N815 (the library's names)
 
@@ -229,16 +241,12 @@ class _Request(BaseHTTPRequestHandler):
     def _get(self, kind: str, name: str) -> None:
         door = self.server.door
         if kind in _LISTED and not name and self.path.endswith("/"):
-            self._say(HTTPStatus.OK, json.dumps(door.lists(kind)).encode(), _VERSION)
+            self._say(HTTPStatus.OK, json.dumps(door.lists(kind)).encode(), VERSION)
             return
         allowed = (
-            kind == "config" if not name else bool(_NAME.match(name)) and door.shows(kind, name)
+            kind == "config" if not name else bool(NAME.match(name)) and door.shows(kind, name)
         )
-        try:
-            content = (door.place(kind, name) if name else door.folder / kind).read_bytes() \
-                if allowed else None  # fmt: skip
-        except FileNotFoundError:
-            content = None
+        content = door.store.read(kind, name) if allowed else None
         if content is None:
             self._say(HTTPStatus.NOT_FOUND)
             return
@@ -252,7 +260,7 @@ class _Request(BaseHTTPRequestHandler):
     def _post(self, kind: str, name: str) -> None:
         length = self.headers.get("Content-Length", "")
         fits = length.isdigit() and int(length) <= _LARGEST.get(kind, 0)
-        if kind not in _ADDED or not _NAME.match(name) or not fits:
+        if kind not in _ADDED or not NAME.match(name) or not fits:
             self.close_connection = True
             # who is still sending would see a cut connection instead of the answer
             self.rfile.read(min(int(length), _PIECE) if length.isdigit() else 0)
@@ -289,27 +297,6 @@ class _Request(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """What came through is told by who opened the door."""
-
-
-def _written(path: Path, body: Iterator[bytes], name: str) -> bool:
-    """Write it durably; whether its content has that name. Raises what ``body`` raises."""
-    whole = hashlib.sha256()
-    with path.open("xb") as file:
-        os.fchmod(file.fileno(), 0o400)
-        for piece in body:
-            whole.update(piece)
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    return whole.hexdigest() == name
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 __all__ = ["USER", "Door", "Notes", "opened", "sweep"]

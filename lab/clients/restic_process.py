@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -20,8 +20,22 @@ from lab.masking import mask
 
 TICK = 0.2
 STALLED = 1800.0  # a slow store may be silent for long while it takes a pack
+UNANSWERED = 30.0
+"""How long a store may refuse to be opened. Restic itself would go on for a quarter of an hour."""
 _KEPT_LINES = 20
+_RETRIED = re.compile(r"^\w+\([^)]*\) returned error, retrying after [^:]*: (?P<why>.*)")
+_UNOPENED = re.compile(r"^\w+\((<(config|key)/[^>]*>|key)\) returned error")
+_SSH = "subprocess ssh: "
+_READ = 1 << 16
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
+
+
+Notice = Callable[[str], None]
+"""What the store says while it is asked again and again; ``""``: it takes again."""
+
+
+def no_notice(why: str) -> None:
+    """A :data:`Notice` that nobody listens to."""
 
 
 class NoRepository(DriverError):  # noqa: N818 (the house names read as sentences)
@@ -54,6 +68,31 @@ class Call:
     err: IO[bytes]
     place: str
     out: IO[bytes] | Any = None
+    notice: Notice = no_notice
+    _refused_at: float = 0.0
+    _told: str = ""
+
+    def _retried(self) -> str:
+        """Restic's last words, where they are that it asks the store once more; else ``""``."""
+        # its position is also the writer's: it must not move
+        start = max(0, os.fstat(self.err.fileno()).st_size - _READ)
+        lines = os.pread(self.err.fileno(), _READ, start).decode(errors="replace").splitlines()
+        return lines[-1] if lines and _RETRIED.match(lines[-1]) else ""
+
+    def look(self, doing: str) -> None:
+        """Tell what the store refuses. One that lets nobody in ends it with TransportError."""
+        last = self._retried()
+        if last != self._told:
+            self._told = last
+            found = _RETRIED.match(last)
+            self.notice(mask(found["why"]) if found else "")
+        if not _UNOPENED.match(last):
+            self._refused_at = 0.0
+            return
+        self._refused_at = self._refused_at or time.monotonic()
+        if self.process.poll() is None and time.monotonic() - self._refused_at > UNANSWERED:
+            self.kill()
+            raise failure(self, doing)
 
     def end(self, doing: str, said: str = "") -> None:
         """Wait for its end. Raises what its exit status means."""
@@ -65,6 +104,7 @@ class Call:
         """Until it has ended, watching the clock and the wish to stop."""
         while self.process.poll() is None:
             check(cancelled, ends, doing)
+            self.look(doing)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(TICK)
 
@@ -109,6 +149,8 @@ class Writing:
     def _watch(self) -> None:
         """Free a writer that waits in vain: writing itself is left to the kernel, in one piece."""
         while not self._over.wait(TICK) and self._call.process.poll() is None:
+            with contextlib.suppress(DriverError):  # the writer finds its pipe broken, and says so
+                self._call.look(self._doing)
             if self._cancelled.is_set() or time.monotonic() > self._ends:
                 self._call.process.kill()
                 return
@@ -164,6 +206,12 @@ def failure(call: Call, doing: str, said: str = "") -> DriverError:
         hint = "the secret that lab.yaml names under capture: must be the one it was made with"
     elif status == _LOCKED:
         kind, hint = BusyError, "wait for the other run; lab captures list"
+    elif lines and (refused := _RETRIED.match(lines[-1])):
+        kind, cause = TransportError, f"the store cannot be opened: {refused['why'].rstrip('.')}"
+        hint = "the same command again, once the store answers"
+    elif ssh := [line for line in lines if line.startswith(_SSH)]:
+        kind, cause = TransportError, f"ssh says: {ssh[-1].removeprefix(_SSH).rstrip('.')}"
+        hint = "ssh to that host must work without a question; then the same command again"
     elif re.search(r"connection (refused|reset)|no such host|timed? ?out|unreachable", cause):
         kind, hint = TransportError, "the same command again, once the store answers"
     command = shlex.join(call.argv)

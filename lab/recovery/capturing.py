@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -162,8 +162,14 @@ class _Work:
         with contextlib.ExitStack() as held:
             if self._pulled and self._one.paths and not self._one.dump:
                 label = self._repository.label(manifest, FILES)
-                self._early = held.enter_context(self._repository.restic.writing(label))
+                self._early = held.enter_context(self._writing(label))
             yield
+
+    def _writing(self, label: restic.Label) -> AbstractContextManager[Writing]:
+        def notice(why: str) -> None:
+            self._told(f"waiting for the store: {why}" if why else "storing", None, None)
+
+        return self._repository.restic.writing(label, notice)
 
     def read(self, manifest: Manifest, expected: int | None) -> Manifest:
         """Look, dump, read: all but what is judged of it. Raises LabError."""
@@ -288,7 +294,7 @@ class _Work:
         done = 0
         with contextlib.ExitStack() as held:
             label = self._repository.label(manifest, part)
-            out = self._early or held.enter_context(self._repository.restic.writing(label))
+            out = self._early or held.enter_context(self._writing(label))
 
             def sink(piece: bytes) -> None:
                 nonlocal done

@@ -6,6 +6,7 @@ here by reading back what came; nothing that a host says of its own data is beli
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from collections.abc import Callable, Iterator
@@ -13,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lab import faults
-from lab.clients import restic, restic_door
+from lab.clients import restic, restic_door, restic_reach
 from lab.clients.shell import Endpoint, Shell
 from lab.clients.shell_tunnel import Way, tunnel
-from lab.errors import DriverError, TransportError
+from lab.errors import DriverError, LabError, TransportError
 from lab.masking import hide
 from lab.model.dataset import DataSet
 from lab.recovery import onhost
@@ -46,9 +47,11 @@ def by_push(repository: Repository, one: DataSet, look: onhost.Looked, endpoint:
     route = one.route or repository.route
     if route == "pull" or not one.paths:
         return False
-    why = _hindrance(repository, look, endpoint)
+    if route == "auto" and look.size < LARGE:
+        return False
+    why = _hindrance(repository, look, endpoint) or _closed(repository)
     if route == "auto":
-        return not why and look.size >= LARGE
+        return not why
     if why:
         raise DriverError(
             f"Unable to push {one.name} of {endpoint.name}: {why}.",
@@ -59,8 +62,9 @@ def by_push(repository: Repository, one: DataSet, look: onhost.Looked, endpoint:
 
 def _hindrance(repository: Repository, look: onhost.Looked, endpoint: Endpoint) -> str:
     oldest = ".".join(map(str, restic.OLDEST))
-    if repository.restic.access.folder is None:
-        return f"{repository.shown} is no folder of this machine, and only for one there is a door"
+    why = restic_reach.hindrance(repository.restic.access)
+    if why:
+        return why
     if endpoint.kind == "container":
         return "it is not reached by ssh, so that there is no way back"
     if not look.restic:
@@ -69,6 +73,17 @@ def _hindrance(repository: Repository, look: onhost.Looked, endpoint: Endpoint) 
         there = ".".join(map(str, look.restic))
         return f"its restic is {there}; {oldest} or newer is needed"
     return ""
+
+
+def _closed(repository: Repository) -> str:
+    """Why the store, once it is asked, is none for a door; ``""``: it is one."""
+    try:
+        with restic_reach.reached(repository.restic.access) as store:
+            if store.removes:
+                return ""
+    except DriverError as error:
+        return error.message.rstrip(".")
+    return f"{repository.shown} lets nothing be removed, which the key of a push must be"
 
 
 def push(
@@ -82,7 +97,7 @@ def push(
     """Let the host bring what ``script`` writes; then read it back. Raises LabError."""
     with _opened(repository, shell, manifest.host) as (door, way, password):
         faults.point("push.opened")
-        seen = _Said(way, told, "pushing", expected)
+        seen = _Said(way, door, told, "pushing", expected)
         environment = {
             "RESTIC_PASSWORD": password,
             "RESTIC_REST_USERNAME": restic_door.USER,
@@ -116,25 +131,29 @@ def _opened(
     repository: Repository, shell: Shell, host: str
 ) -> Iterator[tuple[restic_door.Door, Way, str]]:
     """A door with a key of its own, and a way to it; both are gone afterwards."""
-    workspace, folder = repository.workspace, repository.restic.access.folder
-    assert folder is not None  # noqa: S101 (by_push asked)
-    doors = workspace.state / DOORS
-    restic_door.sweep(doors)
-    password = secrets.token_urlsafe(24)
-    hide(password, "of a key for one push")
-    notes = restic_door.Notes(doors)
-    key = repository.restic.add_key("strata-push", host, password)
-    notes.add(folder / "keys" / key)
-    door = restic_door.Door(folder, key, notes)
-    hide(door.credential, "of a door for one push")
-    socket = workspace.runtime / f"door-{secrets.token_hex(6)}"
-    try:
-        with (
-            restic_door.opened(door, socket),
-            tunnel(shell, socket, workspace.runtime, workspace.cancelled) as way,
-        ):
-            yield door, way, password
-    finally:
+    workspace = repository.workspace
+    with restic_reach.reached(repository.restic.access) as store:
+        doors = workspace.state / DOORS
+        restic_door.sweep(doors, store)
+        notes = restic_door.Notes(doors)
+        password = secrets.token_urlsafe(24)
+        hide(password, "of a key for one push")
+        key = repository.restic.add_key("strata-push", host, password)
+        notes.add(store, "keys", key)
+        door = restic_door.Door(store, key, notes)
+        hide(door.credential, "of a door for one push")
+        socket = workspace.runtime / f"door-{secrets.token_hex(6)}"
+        try:
+            with (
+                restic_door.opened(door, socket),
+                tunnel(shell, socket, workspace.runtime, workspace.cancelled) as way,
+            ):
+                yield door, way, password
+        except BaseException:
+            with contextlib.suppress(LabError):  # what stays is noted; the next push takes it away
+                door.shut()
+                notes.end()
+            raise
         door.shut()
         notes.end()
 
@@ -144,6 +163,7 @@ class _Said:
     """What restic on the host tells while it works."""
 
     way: Way
+    door: restic_door.Door
     told: Told
     doing: str
     expected: int | None
@@ -152,8 +172,9 @@ class _Said:
     _rest: bytes = b""
 
     def take(self, piece: bytes) -> None:
-        """More of it. Raises TransportError where the way back is cut."""
+        """More of it. Raises LabError where the way back is cut, or the store says no."""
         self.way.check()
+        self.door.check()
         faults.point("push.pushing")
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:

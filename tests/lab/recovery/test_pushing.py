@@ -121,11 +121,11 @@ def test_auto_pushes_what_is_large_where_it_can(here):
         chosen(1, (0, 18, 0), route="push", endpoint=Endpoint("me", "container"))
 
 
-def test_a_store_elsewhere_has_no_door(here):
+def test_a_store_of_a_kind_that_nobody_reaches_has_no_door(here):
     made = here(", route: push")
     text = (made.root / "lab.yaml").read_text()
-    (made.root / "lab.yaml").write_text(text.replace(f"url: {made.store}", "url: 'sftp:nas:/x'"))
-    what = "sftp:nas:/x is no folder of this machine"
+    (made.root / "lab.yaml").write_text(text.replace(f"url: {made.store}", "url: 'azure:box:/x'"))
+    what = "azure:box:/x is of a kind for which there is no door"
     with made.lab() as lab, pytest.raises(DriverError, match=what):
         pushing.by_push(
                 lab.captures.repository, DataSet("x", ("/x",), route="push"),
