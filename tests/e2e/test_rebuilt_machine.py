@@ -1,7 +1,7 @@
 """Recovery of a real virtual machine, end to end: one web1 that loses one thing after the other.
 
-Rebuilt with its data disk; the disk lost; drilled in a twin that reaches nothing; the runner lost.
-The tests build upon each other, in order.
+Killed; rebuilt with its data disk; deleted; the disk lost; drilled in a twin that reaches nothing;
+the runner lost. The tests build upon each other, in order.
 """
 
 import json
@@ -92,6 +92,19 @@ def same_as(lab, before):
     assert "Welcome" in page(lab)
 
 
+def test_a_killed_machine_is_named_and_started_with_what_was_raised_meanwhile(web):
+    before = web.guest()
+    kill(web)
+    power = ("l2_instantiate", "update", "power")
+    assert web.planned(ok=(2,)) == [power]
+    web.overlay("memory: 1280MiB")
+    assert web.planned(ok=(2,)) == [("l2_instantiate", "update", "machine"), power]
+    web.converge()
+    assert web.planned(ok=(0,)) == []
+    assert web.guest() == before
+    assert int(web.ssh("awk '/MemTotal/ {print $2}' /proc/meminfo")) > 1100 * 1024
+
+
 @pytest.fixture(scope="module")
 def before(web):
     web.lab("capture", "host=web1")
@@ -105,6 +118,16 @@ def test_a_rebuild_replaces_the_machine_and_keeps_every_byte(web, before):
     assert "web1 start" not in told["notes"], "the durable disk was kept, nothing restored"
     assert web.ssh("ls /var/lib/not-declared || :") == "", "the OS disk is a new one"
     assert web.ssh("cat /etc/machine-id") == machine_id
+    same_as(web, before)
+
+
+def test_a_deleted_machine_comes_back_with_its_data_and_its_identity(web, before):
+    """Not rebuilt: somebody removed it, and the same `converge` as ever brings it back."""
+    kill(web)
+    shutil.rmtree(web.state / "machines/web1")
+    assert ("l2_instantiate", "create", "machine") in web.planned(ok=(2,))
+    web.converge()
+    del web._ssh
     same_as(web, before)
 
 

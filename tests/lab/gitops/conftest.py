@@ -1,7 +1,10 @@
 """A lab of memory hosts in a real git repository, pushed to a real bare one with real hooks."""
 
+import contextlib
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,15 +42,16 @@ class Clone:
     """A working copy and the bare repository it is pushed to, driven from outside."""
 
     def __init__(self, base: Path):
-        self.base = base
-        self.root = base / "work"
-        self.bare = base / "home.git"
-        self.root.mkdir()
+        self.at(base).root.mkdir()
         self.git("init", "-q", "-b", "main")
         self.git("config", "user.name", "me")
         self.git("config", "user.email", "me@example.org")
         for name, text in FILES.items():
             self.write(name, text)
+
+    def at(self, base):
+        self.base, self.root, self.bare = base, base / "work", base / "home.git"
+        return self
 
     @property
     def env(self):
@@ -194,12 +198,49 @@ def clone(tmp_path):
     return Clone(tmp_path)
 
 
+class Place:
+    """Where one lab after the other stands as the first one was left, at the same paths.
+
+    Installing and the first push start five processes: that is done once in a session.
+    """
+
+    def __init__(self, base):
+        self.home, self.kept = base / "place", base / "kept"
+
+    def fill(self):
+        """Three hosts, pushed and converged; the hooks apply."""
+        if self.kept.exists():
+            shutil.copytree(self.kept, self.home, symlinks=True)
+            return Clone.__new__(Clone).at(self.home)
+        self.home.mkdir()
+        clone = Clone(self.home)
+        clone.commit("first")
+        clone.install()
+        shown = clone.push()
+        assert "Applied:" in shown.said, shown.said
+        assert clone.machines() == ["db1", "web1", "web2"]
+        shutil.copytree(self.home, self.kept, symlinks=True)
+        return clone
+
+    def clear(self):
+        """Nothing that a test started or left is there for the next one."""
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                with contextlib.suppress(OSError):
+                    if str(self.home).encode() in (entry / "environ").read_bytes():
+                        os.kill(int(entry.name), signal.SIGKILL)
+        shutil.rmtree(self.home)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    return Place(tmp_path_factory.mktemp("gitops"))
+
+
 @pytest.fixture
-def lab(clone):
+def lab(place, monkeypatch):
     """Three hosts, pushed and converged; the hooks apply."""
-    clone.commit("first")
-    clone.install()
-    shown = clone.push()
-    assert "Applied:" in shown.said, shown.said
-    assert clone.machines() == ["db1", "web1", "web2"]
-    return clone
+    for name in ("STATE_HOME", "CACHE_HOME", "RUNTIME_DIR"):
+        monkeypatch.setenv(f"XDG_{name}", str(place.home / "xdg" / name.lower()))
+    yield place.fill()
+    place.clear()
