@@ -214,9 +214,12 @@ def failure(call: Call, doing: str, said: str = "") -> DriverError:
         hint = "ssh to that host must work without a question; then the same command again"
     elif re.search(r"connection (refused|reset)|no such host|timed? ?out|unreachable", cause):
         kind, hint = TransportError, "the same command again, once the store answers"
-    command = shlex.join(call.argv)
     return kind(
-        f"Unable to {doing}: {cause}.", hint=hint, command=command, status=status, lines=lines
+        f"Unable to {doing}: {cause}.",
+        hint=hint,
+        command=shlex.join(call.argv),
+        status=None if kind is TransportError and status < 0 else status,  # we ended it
+        lines=lines,
     )
 
 

@@ -121,6 +121,7 @@ def test_a_rebuild_replaces_the_machine_and_keeps_every_byte(web, before):
     same_as(web, before)
 
 
+@pytest.mark.long
 def test_a_deleted_machine_comes_back_with_its_data_and_its_identity(web, before):
     """Not rebuilt: somebody removed it, and the same `converge` as ever brings it back."""
     kill(web)
