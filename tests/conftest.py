@@ -8,8 +8,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import zlib
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -302,29 +300,6 @@ def sandbox(engine, tmp_path_factory, worker_id):
     made.close()
 
 
-def pytest_collection_modifyitems(config, items):
-    """``STRATA_SERIES=3``: of each long slow series a third; which one, the commit decides."""
-    every = int(os.environ.get("STRATA_SERIES") or 1)
-    words = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
-    head = subprocess.run(words, capture_output=True, check=False).stdout if every > 1 else b""
-    series = defaultdict(list)
-    for item in items:
-        marks = {mark.name for mark in item.iter_markers()}
-        if hasattr(item, "callspec") and "slow" in marks and not marks & {"vm", "build", "engine"}:
-            series[item.path, item.originalname].append(item)
-    turn = zlib.crc32(head) % every
-    left_out = {
-        item
-        for alike in series.values()
-        for number, item in enumerate(alike)
-        if len(alike) >= _A_SERIES and number % every != turn
-    }
-    if every > 1 and left_out:
-        config.hook.pytest_deselected(items=list(left_out))
-        items[:] = [item for item in items if item not in left_out]
-
-
-_A_SERIES = 6  # so many tests that differ in one value only
 _WITHOUT_A_MACHINE = 900  # seconds longer for what is over in minutes, even on a slow machine
 
 
