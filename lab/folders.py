@@ -1,4 +1,7 @@
-"""Where this user keeps things: the XDG base directories. A value that is not absolute is none."""
+"""Where this user keeps things: the XDG base directories. A value that is not absolute is none.
+
+And what makes a change of a folder last.
+"""
 
 from __future__ import annotations
 
@@ -30,3 +33,12 @@ def config() -> Path:
 def data() -> Path:
     """What is the user's own."""
     return folder("XDG_DATA_HOME", Path.home() / ".local/share")
+
+
+def flush(place: Path) -> None:
+    """Let what was just renamed, linked or removed in a folder outlive a power cut."""
+    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from lab import folders
 from lab.errors import DriverError, TransportError
 
 VERSION = "application/vnd.x.restic.rest.v2"
@@ -132,7 +133,7 @@ class FolderStore:
             return Added.THERE
         finally:
             new.unlink(missing_ok=True)
-        _flush(place.parent)
+        folders.flush(place.parent)
         return Added.KEPT
 
     def remove(self, kind: str, name: str) -> None:
@@ -252,14 +253,6 @@ def _copied(body: Iterator[bytes], file: IO[bytes]) -> str:
         whole.update(piece)
         file.write(piece)
     return whole.hexdigest()
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 __all__ = ["NAME", "VERSION", "Added", "FolderStore", "RestStore", "Store"]

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab import folders
 from lab.errors import LabError
 
 SCHEMA = "strata.steps/1"
@@ -53,7 +54,7 @@ class Steps:
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self.path)
-            _flush(self.path.parent)
+            folders.flush(self.path.parent)
         except OSError as error:
             raise LabError(
                 f"Unable to write down how far it came: {self.path}: {error.strerror}.",
@@ -64,16 +65,8 @@ class Steps:
         """All is done: kept under another name."""
         kept = self.path.with_name(name)
         self.path.replace(kept)
-        _flush(kept.parent)
+        folders.flush(kept.parent)
         return kept
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read(path: Path) -> Steps | None:
