@@ -200,7 +200,8 @@ class RestStore:
             if self._ask("HEAD", f"{kind}/{name}") is not None:
                 return Added.THERE
             headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-            self._ask("POST", f"{kind}/{name}", file, headers)
+            if self._ask("POST", f"{kind}/{name}", file, headers) is None:
+                raise self._failed("it says that there is no place for a file")
         return Added.KEPT
 
     def remove(self, kind: str, name: str) -> None:

@@ -8,15 +8,19 @@ import shlex
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from lab import folders
 from lab.clients import restic_door, restic_process, restic_reach
+from lab.clients.restic_stores import RestStore
+from lab.errors import DriverError
 from lab.model.outcome import ExitCode
 from lab.recovery import pushing
 
@@ -194,6 +198,29 @@ def is_pushed_there(made, lists, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert len(lists("keys")) == 1, "that of the lab itself"
     assert lists("locks") == []
+
+
+class _NoPlace(BaseHTTPRequestHandler):
+    """A server that says of everything that it is not there."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_error(404)
+
+    def do_HEAD(self):
+        self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_file_that_a_server_has_no_place_for_is_not_called_kept():
+    with HTTPServer(("127.0.0.1", 0), _NoPlace) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        files = RestStore(f"rest:http://127.0.0.1:{server.server_port}/", {})
+        with pytest.raises(DriverError, match="no place for a file"):
+            files.add("index", hashlib.sha256(b"x").hexdigest(), iter([b"x"]))
+        server.shutdown()
 
 
 @pytest.mark.parametrize("store", [rest, s3], indirect=True)
