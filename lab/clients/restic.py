@@ -20,9 +20,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from lab.clients.restic_listing import Remembered, Snapshot
 from lab.clients.restic_process import (
     STALLED,
     TICK,
@@ -79,23 +81,6 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One snapshot as the repository lists it; ``size`` is what went in, where restic says so."""
-
-    id: str
-    at: float
-    host: str
-    tags: frozenset[str]
-    paths: tuple[str, ...]
-    size: int | None = None
-
-    def tag(self, key: str) -> str:
-        """The value of the tag ``key=value``, ``""`` where there is none."""
-        start = f"{key}="
-        return next((t.removeprefix(start) for t in self.tags if t.startswith(start)), "")
-
-
-@dataclass(frozen=True, slots=True)
 class Label:
     """What a new snapshot is called: its one file's name, whose it is, and when it was so."""
 
@@ -111,6 +96,8 @@ class Restic:
     def __init__(self, access: Access, cancelled: threading.Event | None = None) -> None:
         self.access = access
         self._cancelled = cancelled or threading.Event()
+        cache = access.cache
+        self._listed = Remembered(access.folder, cache and cache.with_name("restic-listings"))
 
     def exists(self) -> bool:
         """Whether a repository is there that this password opens. Raises WrongPassword."""
@@ -124,11 +111,18 @@ class Restic:
         """Make it. Raises DriverError where one is there."""
         self._run(["init"], "make the repository")
 
-    def snapshots(self, *tags: str) -> list[Snapshot]:
-        """All that carry every one of the tags, oldest first."""
-        words = ["snapshots", *(["--tag", ",".join(tags)] if tags else [])]
-        text = self._run(words, "list the repository")
-        return sorted((_snapshot(entry) for entry in json.loads(text) or ()), key=lambda s: s.at)
+    def snapshots(self, *tags: str, remembered: bool = False) -> list[Snapshot]:
+        """All that carry every one of the tags, oldest first.
+
+        ``remembered``: restic is not asked (and no password tried) where the snapshots that lie
+        there are known.
+        """
+        every = self._listed.read() if remembered else None
+        if every is None:
+            text = self._run(["snapshots"], "list the repository")
+            every = [_snapshot(entry) for entry in json.loads(text) or ()]
+            self._listed.keep(every)
+        return sorted((s for s in every if s.tags.issuperset(tags)), key=lambda s: s.at)
 
     def add_key(self, user: str, host: str, password: str) -> str:
         """One more key to it; what it is called, in full."""
@@ -160,7 +154,8 @@ class Restic:
         """
         with self._started(["backup", "--stdin", *called(label)], stdin=subprocess.PIPE) as call:
             call.notice = notice
-            out = Writing(call, f"store {label.name} of {label.host}", self._cancelled)
+            doing = f"store {label.name} of {label.host}"
+            out = Writing(call, doing, self._cancelled, partial(self._stored, label))
             try:
                 yield out
             finally:
@@ -174,7 +169,13 @@ class Restic:
         size = file.tell()
         file.seek(0)
         with self._started(["backup", "--stdin", *called(label)], stdin=file) as call:
-            return call.summary(doing, size, self._cancelled)
+            return self._stored(label, call.summary(doing, size, self._cancelled))
+
+    def _stored(self, label: Label, stored: Stored) -> Stored:
+        at, path = float(int(label.at)), f"/{label.name}"  # as restic lists it: called()
+        tags = frozenset(label.tags)
+        self._listed.add(Snapshot(stored.snapshot, at, label.host, tags, (path,), stored.size))
+        return stored
 
     @contextmanager
     def reading(self, snapshot: str, name: str) -> Iterator[Iterator[bytes]]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import shlex
 import subprocess
 import threading
@@ -105,8 +106,22 @@ class Call:
         while self.process.poll() is None:
             check(cancelled, ends, doing)
             self.look(doing)
+            self._pause()
+
+    def _pause(self) -> None:
+        """For a moment, and not an instant longer than it runs."""
+        try:
+            handle = os.pidfd_open(self.process.pid)
+        except OSError:  # an old kernel, or it has ended
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(TICK)
+            return
+        try:
+            ended = select.poll()
+            ended.register(handle, select.POLLIN)
+            ended.poll(TICK * 1000)
+        finally:
+            os.close(handle)
 
     def said(self) -> str:
         """What it wrote, once it has ended."""
@@ -136,8 +151,15 @@ class Call:
 class Writing:
     """A stream on its way into the repository."""
 
-    def __init__(self, call: Call, doing: str, cancelled: threading.Event) -> None:
+    def __init__(
+        self,
+        call: Call,
+        doing: str,
+        cancelled: threading.Event,
+        stored: Callable[[Stored], Stored] = lambda stored: stored,
+    ) -> None:
         self._call, self._doing, self._cancelled = call, doing, cancelled
+        self._stored = stored
         self.size = 0
         assert call.process.stdin is not None  # noqa: S101 (opened for this)
         self._pipe = call.process.stdin.fileno()
@@ -174,7 +196,7 @@ class Writing:
         process = self._call.process
         assert process.stdin is not None  # noqa: S101
         process.stdin.close()
-        return self._call.summary(self._doing, self.size, self._cancelled)
+        return self._stored(self._call.summary(self._doing, self.size, self._cancelled))
 
     def leave(self) -> None:
         """Nobody writes any more, finished or not."""

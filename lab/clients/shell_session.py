@@ -20,7 +20,9 @@ from lab.errors import Interrupted
 
 _TICK = 0.2
 _PIECE = 65536
-_STREAM = 1 << 20  # what a pipe holds, and what is read at once, while a stream comes
+_STREAM = 1 << 20  # what a pipe holds while a stream comes
+_SWALLOW = 1 << 18  # what is read of it at once: stays in a processor's own cache
+_TAIL = 65536  # nothing but noise of the host can follow the mark: it is looked for there only
 _GRACE = 2.0
 
 
@@ -110,7 +112,7 @@ class _Stream:
         if self.body:
             piece = bytes(self.body) + piece
             self.body.clear()
-        at = piece.find(mark)
+        at = piece.find(mark, max(0, len(piece) - _TAIL))
         cut = at if at >= 0 else _before(piece, mark)
         self.body += piece[cut:]
         if cut:
@@ -247,7 +249,7 @@ class Session:
         out: _Stream,
         err: _Stream,
     ) -> None:
-        piece = os.read(key.fd, _PIECE if key.data.sink is None else _STREAM)
+        piece = os.read(key.fd, _PIECE if key.data.sink is None else _SWALLOW)
         if piece:
             key.data.take(piece)
             return

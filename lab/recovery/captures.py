@@ -98,9 +98,12 @@ class Captures:
         """What of a host must not be lost; what makes it itself comes last."""
         return (*data_sets(host, self._engine.layers), IDENTITY_SET)
 
-    def listing(self) -> Listing:
-        """What the repository holds; from then on the journal says the same."""
-        found = self.repository.listing()
+    def listing(self, *, remembered: bool = False) -> Listing:
+        """What the repository holds; from then on the journal says the same.
+
+        ``remembered``: for who opens the repository anyway (:meth:`Repository.listing`).
+        """
+        found = self.repository.listing(remembered=remembered)
         known = {(r.host, r.data, r.snapshot): r for r in self._journal.captures()}
         for capture in found.captures:
             if known.pop((capture.host, capture.data, capture.snapshot), None) is None:
@@ -187,7 +190,7 @@ class Captures:
         """What is in the repository, which is made where none was used yet."""
         if not self._journal.captures():
             repository.prepare()
-        return self.listing()
+        return self.listing(remembered=True)
 
     def _take_lab(self, repository: Repository, listing: Soon[Listing], part: Part) -> None:
         """The lab's own; last, so that it holds the record of the others."""

@@ -91,9 +91,9 @@ class Repository:
         if not self.restic.exists():
             self.restic.create()
 
-    def listing(self) -> Listing:
-        """Everything of this lab that is there."""
-        found = self.restic.snapshots(MARK, f"lab={self.lab}")
+    def listing(self, *, remembered: bool = False) -> Listing:
+        """Everything of this lab that is there. ``remembered``: as :meth:`Restic.snapshots`."""
+        found = self.restic.snapshots(MARK, f"lab={self.lab}", remembered=remembered)
         parts: dict[str, list[Snapshot]] = {}
         for snapshot in found:
             parts.setdefault(snapshot.tag("id"), []).append(snapshot)

@@ -1,10 +1,12 @@
 """Captures of this machine with a real restic: taken, killed, damaged, too small."""
 
+import os
 import shutil
 import subprocess
 
 import pytest
 
+from lab.clients.restic import Restic
 from lab.errors import DriverError
 from lab.model.outcome import ExitCode
 from lab.recovery import reading
@@ -121,3 +123,36 @@ def test_the_password_is_nowhere_to_be_seen_while_it_is_used(here, tmp_path):
         manifest = repository.manifest(lab.captures.listing().captures[0])
         with repository.content(manifest.stream("dump")) as pieces:
             assert int(b"".join(pieces)) == 0
+
+
+def test_what_the_next_capture_remembers_of_the_repository_is_what_restic_lists(here, monkeypatch):
+    made = here()
+    made.capture()
+    asked = []
+    run = Restic._answer
+    monkeypatch.setattr(
+        Restic,
+        "_answer",
+        lambda self, words, *rest: asked.append(words[0]) or run(self, words, *rest),
+    )
+    made.capture()
+    assert asked == []  # neither to list, nor to see that it is there
+    with made.lab() as lab:
+        repository = lab.captures.repository
+        told, known = repository.listing(), repository.listing(remembered=True)
+    assert asked == ["snapshots"]
+    assert known == told
+    assert [c.number for c in told.captures] == [2, 1]
+
+
+def test_a_snapshot_that_came_from_elsewhere_is_asked_for(here):
+    made = here()
+    made.capture()
+    with made.lab() as lab:
+        password = lab.secrets.reveal("restic")
+    env = {**os.environ, "RESTIC_PASSWORD": password, "RESTIC_REPOSITORY": str(made.store)}
+    words = ["restic", "--no-cache", "backup", "-q", "--tag", "theirs", str(made.data)]
+    subprocess.run(words, env=env, check=True)
+    with made.lab() as lab:
+        restic = lab.captures.repository.restic
+        assert len(restic.snapshots("theirs", remembered=True)) == 1
