@@ -17,14 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import folders
 from lab.clients.proxmox import Access, Api, wait
 from lab.model.secret import NoSecrets, Secret
-from tests.standins.doors import Doors
+from tests.peers import PEERS, needs_tofu
+from tests.standins.doors import LOCAL, Doors
 from tests.standins.proxmox import ProxmoxStandIn
 
 LAB = str(Path(sys.executable).with_name("lab"))
-PEERS = folders.cache() / "strata" / "peers"  # looked up before the tests get folders of their own
 REAL = {k.removeprefix("STRATA_PVE_").lower(): v for k, v in os.environ.items() if "_PVE_" in k}
 
 
@@ -189,8 +188,7 @@ class Started:
 
 @pytest.fixture
 def house(tmp_path):
-    if not (PEERS / "tofu").exists() or not (PEERS / "providers").is_dir():
-        pytest.skip("the real tofu and provider are not here: just peers builds them, with Go")
+    needs_tofu()
     if REAL.get("url"):
         given = {k: v for k, v in REAL.items() if k not in {"base", "address"}}
         with Cluster(**given) as cluster:
@@ -203,7 +201,7 @@ def house(tmp_path):
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
     digest = hashlib.sha256(image.read_bytes()).hexdigest()
     doors = Doors(tmp_path / "state/strata/house")
-    doors.addresses["nas1"] = "127.0.78.1"
+    doors.addresses["nas1"] = f"{LOCAL}.78.1"
     started = Started(doors)
     with (
         ProxmoxStandIn(on_start=started.start, on_stop=doors.close) as pve,
@@ -211,7 +209,7 @@ def house(tmp_path):
     ):
         started.pve = pve
         base = f"{{url: {image}, checksum: 'sha256:{digest}'}}"
-        yield PveLab(tmp_path, cluster, base, "127.0.78.1/8")
+        yield PveLab(tmp_path, cluster, base, f"{LOCAL}.78.1/8")
 
 
 @pytest.mark.slow

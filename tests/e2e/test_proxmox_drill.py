@@ -15,13 +15,14 @@ import pytest
 
 from lab.clients import restic
 from lab.recovery import twins
-from tests.e2e.test_proxmox import PEERS, Cluster, PveLab
-from tests.standins.doors import Doors
+from tests.e2e.test_proxmox import Cluster, PveLab
+from tests.peers import needs_tofu
+from tests.standins.doors import LOCAL, Doors
 from tests.standins.proxmox import ProxmoxStandIn
 from tests.standins.proxmox.firewall import CLUSTER, Written
 
 pytestmark = [pytest.mark.slow]
-HOST, TWIN, OTHER = "127.0.78.1", "127.0.78.2", "127.0.78.9"
+HOST, TWIN, OTHER = (f"{LOCAL}.78.{n}" for n in (1, 2, 9))
 LAB = twins.name_of("house", "nas1")
 
 
@@ -73,7 +74,7 @@ class Drilled(PveLab):
         (things / "a").write_text("precious\n")
         self.lab("capture", "host=nas1", "data=things")
 
-    drills = f"drills: {{addresses: {TWIN}-127.0.78.3}}"
+    drills = f"drills: {{addresses: {TWIN}-{LOCAL}.78.3}}"
     host = f"{HOST}/8"
     network = ""
 
@@ -101,8 +102,7 @@ class Drilled(PveLab):
 
 @pytest.fixture
 def nas(tmp_path):
-    if not (PEERS / "tofu").exists() or not (PEERS / "providers").is_dir():
-        pytest.skip("the real tofu and provider are not here: just peers builds them, with Go")
+    needs_tofu()
     if os.geteuid() != 0:
         pytest.skip("an SSH server at port 22 of an address of its own needs root")
     if (restic.version() or (0,)) < restic.OLDEST:

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from lab.clients import restic
-from tests.e2e.test_proxmox import PEERS, Cluster
+from tests.e2e.test_proxmox import Cluster
 from tests.e2e.test_proxmox_drill import Drilled, Guests, switch
+from tests.peers import needs_tofu
 from tests.standins.proxmox import ProxmoxStandIn
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.long]
@@ -129,8 +130,7 @@ class RealLab(Drilled):
 
 @pytest.fixture
 def nas(tmp_path, template):
-    if not (PEERS / "tofu").exists() or not (PEERS / "providers").is_dir():
-        pytest.skip("the real tofu and provider are not here: just peers builds them, with Go")
+    needs_tofu()
     if os.geteuid() != 0 or not Path(CODE).exists():
         pytest.skip("addresses of its own need root, and a machine its firmware (ovmf)")
     if (restic.version() or (0,)) < restic.OLDEST:

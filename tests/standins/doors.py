@@ -7,12 +7,15 @@ machine of ``private`` has that folder as its /srv; one that is ``cut_off`` has 
 
 import contextlib
 import logging
+import os
 import socket
 import subprocess
 import threading
 
 import paramiko
 
+LOCAL = f"127.{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]}"
+"""How addresses begin that no test of another process has at the same time: ``LOCAL.x.y``."""
 _PORT = 22
 _OWN = """
 mount -t tmpfs own /mnt && mkdir /mnt/up /mnt/work || exit 90

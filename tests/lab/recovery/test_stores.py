@@ -17,15 +17,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from lab import folders
 from lab.clients import restic_door, restic_process, restic_reach
 from lab.clients.restic_stores import RestStore
 from lab.errors import DriverError
 from lab.model.outcome import ExitCode
 from lab.recovery import pushing
+from tests import peers
 
 pytestmark = pytest.mark.slow
-PEERS = folders.cache() / "strata/peers"  # looked up before the tests get folders of their own
 PASSWORD = "of the store"
 
 
@@ -61,10 +60,10 @@ class Store:
 
 
 def peer(name):
-    program = shutil.which(name, path=str(PEERS)) or shutil.which(name)
-    if program is None:
+    found = peers.program(name)
+    if found is None:
         pytest.skip(f"{name} is not here: just peers builds it, where Go is installed")
-    return program
+    return found
 
 
 def free_port():

@@ -1,7 +1,6 @@
 """An age key of the tests' own, a lab to keep secrets in, and the real sops where it was built."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from lab.secrets.readers import wrapped_for
 from lab.secrets.sops import document, sealing
 from lab.secrets.sops.metadata import Metadata, Rule
 from lab.secrets.sops.tree import Branch
-
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-PEERS = _CACHE / "strata" / "peers"  # looked up before the tests get folders of their own
+from tests import peers
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +70,7 @@ def opened(tmp_path):
 @pytest.fixture
 def sops(key, tmp_path):
     """The real one: ``sops("-d", "x.yaml")`` in the test's folder; skipped where it is not."""
-    program = shutil.which("sops", path=str(PEERS)) or shutil.which("sops")
+    program = peers.program("sops")
     if program is None:
         pytest.skip("the real sops is not here: just peers builds it, where Go is installed")
 

@@ -12,11 +12,11 @@ from lab.model.secret import NoSecrets, Secret
 from layers.l2_instantiate import planner
 from layers.l2_instantiate.drivers.terraform import TerraformDriver
 from layers.l2_instantiate.spec import Document, Inputs
+from tests.peers import PEERS, needs_tofu
 from tests.standins import tofu
-from tests.standins.doors import Doors
+from tests.standins.doors import LOCAL, Doors
 from tests.standins.proxmox import GIB, ProxmoxStandIn
 
-PEERS = folders.cache() / "strata" / "peers"  # looked up before the tests get folders of their own
 TEMPLATE, TEMPLATE_NAME = 9001, "debian-13-aaaa"
 MACHINE = {
     "cpu": 2,
@@ -44,7 +44,7 @@ class OnPve:
     def __init__(self, workspace, standin, doors, name="web1", number=1):
         self.workspace, self.standin, self.doors = workspace, standin, doors
         self.driver = TerraformDriver(workspace)
-        self.name, self.address = name, f"127.0.77.{number}/8"
+        self.name, self.address = name, f"{LOCAL}.77.{number}/8"
         doors.addresses[name] = self.address.split("/")[0]
         self.machine = {**MACHINE}
         self.provider = {
@@ -118,8 +118,7 @@ def standin(doors):
 @pytest.fixture
 def peers(monkeypatch):
     """The real tofu and the real provider."""
-    if not (PEERS / "tofu").exists() or not (PEERS / "providers").is_dir():
-        pytest.skip("the real tofu and provider are not here: just peers builds them, with Go")
+    needs_tofu()
     monkeypatch.setattr(folders, "cache", lambda: PEERS.parents[1])
 
 
