@@ -112,7 +112,7 @@ class Call:
         """For a moment, and not an instant longer than it runs."""
         try:
             handle = os.pidfd_open(self.process.pid)
-        except OSError:  # an old kernel, or it has ended
+        except (OSError, AttributeError):  # an old kernel, or none of Linux
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(TICK)
             return

@@ -18,6 +18,7 @@ from layers.l1_image.drivers.debian.store import Images
 
 pytestmark = [
     pytest.mark.build,
+    pytest.mark.slow,
     pytest.mark.skipif(shutil.which("mmdebstrap") is None, reason="mmdebstrap is not installed"),
 ]
 _ROOT = 129 << 20
